@@ -1,0 +1,106 @@
+"""Memory for AI agents on Databricks Lakebase, or on any Postgres with pgvector."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lakemem._async.memory import AsyncMemory as AsyncMemory
+    from lakemem._async.memory import AsyncScopedMemory as AsyncScopedMemory
+    from lakemem._async.threads import AsyncThread as AsyncThread
+    from lakemem._sync.memory import Memory as Memory
+    from lakemem._sync.memory import ScopedMemory as ScopedMemory
+    from lakemem._sync.threads import Thread as Thread
+    from lakemem.context import resolve_context as resolve_context
+    from lakemem.context import resolve_thread_id as resolve_thread_id
+    from lakemem.context import resolve_user_id as resolve_user_id
+    from lakemem.credentials import CachedCredentials as CachedCredentials
+    from lakemem.degradation import degrading as degrading
+    from lakemem.embedding import CallableEmbedder as CallableEmbedder
+    from lakemem.errors import ConfigurationError as ConfigurationError
+    from lakemem.errors import ConflictError as ConflictError
+    from lakemem.errors import CredentialError as CredentialError
+    from lakemem.errors import DimensionMismatchError as DimensionMismatchError
+    from lakemem.errors import EmbedderUnavailableError as EmbedderUnavailableError
+    from lakemem.errors import EmbeddingError as EmbeddingError
+    from lakemem.errors import IdentityError as IdentityError
+    from lakemem.errors import InvalidInputError as InvalidInputError
+    from lakemem.errors import LakememError as LakememError
+    from lakemem.errors import MemoryNotFoundError as MemoryNotFoundError
+    from lakemem.errors import MissingExtraError as MissingExtraError
+    from lakemem.errors import NotFoundError as NotFoundError
+    from lakemem.errors import SchemaError as SchemaError
+    from lakemem.errors import SchemaOutdatedError as SchemaOutdatedError
+    from lakemem.errors import SchemaTooNewError as SchemaTooNewError
+    from lakemem.errors import StorageError as StorageError
+    from lakemem.errors import StorageUnavailableError as StorageUnavailableError
+    from lakemem.errors import ThreadNotFoundError as ThreadNotFoundError
+    from lakemem.protocols import CredentialProvider as CredentialProvider
+    from lakemem.protocols import Embedder as Embedder
+    from lakemem.target import Lakebase as Lakebase
+    from lakemem.types import Credential as Credential
+    from lakemem.types import Health as Health
+    from lakemem.types import Hit as Hit
+    from lakemem.types import MemoryRecord as MemoryRecord
+    from lakemem.types import Message as Message
+    from lakemem.types import RequestContext as RequestContext
+    from lakemem.types import ThreadInfo as ThreadInfo
+
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "lakemem._async.memory": ("AsyncMemory", "AsyncScopedMemory"),
+    "lakemem._async.threads": ("AsyncThread",),
+    "lakemem._sync.memory": ("Memory", "ScopedMemory"),
+    "lakemem._sync.threads": ("Thread",),
+    "lakemem.context": ("resolve_context", "resolve_thread_id", "resolve_user_id"),
+    "lakemem.credentials": ("CachedCredentials",),
+    "lakemem.degradation": ("degrading",),
+    "lakemem.embedding": ("CallableEmbedder",),
+    "lakemem.errors": (
+        "LakememError",
+        "InvalidInputError",
+        "ConfigurationError",
+        "MissingExtraError",
+        "IdentityError",
+        "CredentialError",
+        "StorageError",
+        "StorageUnavailableError",
+        "ConflictError",
+        "SchemaError",
+        "SchemaOutdatedError",
+        "SchemaTooNewError",
+        "EmbeddingError",
+        "DimensionMismatchError",
+        "EmbedderUnavailableError",
+        "NotFoundError",
+        "MemoryNotFoundError",
+        "ThreadNotFoundError",
+    ),
+    "lakemem.protocols": ("CredentialProvider", "Embedder"),
+    "lakemem.target": ("Lakebase",),
+    "lakemem.types": (
+        "Credential",
+        "Health",
+        "Hit",
+        "MemoryRecord",
+        "Message",
+        "RequestContext",
+        "ThreadInfo",
+    ),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name at its first use, so that `import lakemem` costs next to nothing."""
+    if room := _ROOM_OF.get(name):
+        value = globals()[name] = getattr(import_module(room), name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOM_OF})

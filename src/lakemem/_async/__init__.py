@@ -1,0 +1,1 @@
+"""All that waits for Postgres, written for asyncio. `_sync` is generated from it by tools/unasync.py."""

@@ -1,0 +1,240 @@
+"""The pool of connections, and the one way in which an operation reaches Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import selectors
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from lakemem._async.migrate import AsyncMigrator
+from lakemem._sql import bind_statements
+from lakemem.connecting import Connector
+from lakemem.errors import ConfigurationError, LakememError, SchemaError
+from lakemem.operations import Operation
+from lakemem.schema import Description, check_fits
+from lakemem.sqlstate import translate
+from lakemem.types import Health
+from lakemem.waiting import acall_blocking, monotonic
+
+T = TypeVar("T")
+
+logger = logging.getLogger("lakemem")
+
+_SET_OWNER = b"SELECT set_config('lakemem.owner', %s, true)"
+_LOCK = b"SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+
+
+class AsyncStorage(Protocol):
+    """Runs operations: a database, or something that stands before one."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def setup(self) -> list[str]: ...
+
+    async def health(self) -> Health: ...
+
+    async def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T: ...
+
+
+class AsyncDatabase:
+    """A pool of connections to one target.
+
+    Args:
+        connector: says how to log in.
+        schema: where lakemem's tables are.
+        migrate: whether `open` may create or upgrade them.
+        min_size: connections that are kept open.
+        max_size: connections at the most.
+        timeout: seconds to wait for a connection.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        *,
+        schema: str,
+        migrate: bool,
+        min_size: int,
+        max_size: int,
+        timeout: float,
+    ) -> None:
+        self._connector = connector
+        self._schema = schema
+        self._migrate = migrate
+        self._min_size = min_size
+        self._max_size = max_size
+        self._timeout = timeout
+        self._opening = asyncio.Lock()
+        self._pool: AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]] | None = None
+        self._statements: Mapping[str, bytes] = {}
+
+    @property
+    def is_open(self) -> bool:
+        return self._pool is not None
+
+    async def open(self) -> None:
+        """Check the login and the tables, then open the pool.
+
+        Raises:
+            StorageUnavailableError, CredentialError, ConfigurationError: no connection.
+            SchemaError: the tables do not fit this version of lakemem.
+        """
+        async with self._opening:
+            if self._pool is None:
+                try:
+                    await self._open_pool(await self._checked_description())
+                except BaseException:
+                    await acall_blocking(self._connector.close)
+                    raise
+
+    async def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
+        await acall_blocking(self._connector.close)
+
+    async def setup(self) -> list[str]:
+        """Create or upgrade the tables, and return the names of the migrations that were applied."""
+        async with self._connection() as connection:
+            return await AsyncMigrator(self._schema).apply(connection)
+
+    async def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T:
+        """Run an operation: one round trip, one transaction, confined to its owner.
+
+        The statements of a pipeline are one transaction on the server, so the owner that is set for it ends
+        with it, and costs no round trip of its own
+        (https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html).
+
+        Args:
+            write_id: marks a write, so that it is applied once however often it is run with this id. A run
+                that finds it applied returns the operation's fallback.
+        """
+        if self._pool is None:
+            raise ConfigurationError("the memory is not open: use `async with`, `with`, or call open()")
+        statement = self._statements[operation.statement]
+        try:
+            async with self._pool.connection() as connection:
+                async with connection.pipeline():
+                    await connection.execute(_SET_OWNER, [operation.owner])
+                    if write_id is not None:
+                        await connection.execute(
+                            self._statements["writes.mark"],
+                            {"owner": operation.owner, "write_id": write_id},
+                        )
+                    if operation.lock is not None:
+                        await connection.execute(_LOCK, [operation.lock])
+                    cursor = connection.cursor(binary=True)
+                    await cursor.execute(statement, operation.parameters)
+                rows = await cursor.fetchall() if cursor.description else []
+        except psycopg.errors.UniqueViolation as error:
+            if write_id is not None and error.diag.table_name == "applied_writes":
+                return operation.fallback
+            raise translate(error) from None
+        except psycopg.Error as error:
+            raise translate(error) from None
+        return operation.parse(rows)
+
+    async def health(self) -> Health:
+        """Ask Postgres how it is."""
+        try:
+            return await self._measured_health()
+        except LakememError as error:
+            return Health(status="down", detail=str(error))
+
+    async def _measured_health(self) -> Health:
+        async with self._borrowed() as connection:
+            started = monotonic()
+            description = await AsyncMigrator(self._schema).describe(connection)
+            latency = monotonic() - started
+        problem = ""
+        try:
+            check_fits(description, self._schema)
+        except SchemaError as error:
+            problem = str(error)
+        return Health(
+            status="degraded" if problem else "ok",
+            detail=problem,
+            latency=latency,
+            server_version=description.server_version,
+            schema_version=description.schema_version,
+            row_level_security=not description.bypasses_row_security,
+        )
+
+    async def _checked_description(self) -> Description:
+        migrator = AsyncMigrator(self._schema)
+        async with self._connection() as connection:
+            if self._migrate:
+                await migrator.apply(connection)
+            description = await migrator.check(connection)
+        if description.bypasses_row_security:
+            logger.warning(
+                "this Postgres role is a superuser or has BYPASSRLS: row-level security does not confine it, "
+                "only lakemem's own conditions do; log in as an ordinary role"
+            )
+        return description
+
+    @asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
+        if self._pool is None:
+            async with self._connection() as connection:
+                yield connection
+            return
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except psycopg.Error as error:
+            raise translate(error) from None
+
+    async def _open_pool(self, description: Description) -> None:
+        self._statements = bind_statements(self._schema, description.vector_schema)
+        pool: AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]] = AsyncConnectionPool(
+            kwargs=self._parameters,
+            check=_check_alive,
+            timeout=self._timeout,
+            open=False,
+            name="lakemem",
+            min_size=self._min_size,
+            max_size=self._max_size,
+        )
+        await pool.open()
+        self._pool = pool
+
+    async def _parameters(self) -> dict[str, Any]:
+        # Each connection is autocommit (a pipeline is a transaction without BEGIN and COMMIT), and prepares every
+        # statement at its first use, for there are only a few dozen of them.
+        parameters = await acall_blocking(self._connector.parameters)
+        return {**parameters, "autocommit": True, "prepare_threshold": 0}
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
+        """A connection of its own: its errors say why a login failed, those of a pool only that none is free."""
+        parameters = await self._parameters()
+        try:
+            async with await AsyncConnection.connect(**parameters) as connection:
+                yield connection
+        except psycopg.Error as error:
+            raise translate(error) from None
+
+
+async def _check_alive(connection: AsyncConnection[Any]) -> None:
+    """Refuse a connection that the server closed while it was idle, at no cost for one that is alive.
+
+    A server that has nothing to answer says something only to take its leave.
+    """
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection.fileno(), selectors.EVENT_READ)
+        if selector.select(timeout=0):
+            await AsyncConnectionPool.check_connection(connection)

@@ -1,0 +1,75 @@
+"""Loads the SQL files beside it.
+
+A file of statements is cut at its ``-- name:`` lines. ``{schema}`` stands for lakemem's schema and
+``{vector}`` for the schema in which the extension `vector` is installed: both are put in once, quoted, when a
+database is opened, so that no statement depends on the search path. ``{schema_text}`` is the schema's name as a
+string. Values are always parameters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from psycopg import sql
+
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_MIGRATION = re.compile(r"^(\d{4})_(\w+)\.sql$")
+
+STATEMENT_FILES = ("schema", "writes", "threads", "memories", "checkpoints")
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered file. Its checksum is recorded when it is applied, and compared ever after."""
+
+    number: int
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def bound(self, schema: str, vector_schema: str) -> str:
+        return _bind(self.text, schema, vector_schema)
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """All migrations, in their order."""
+    found = (
+        Migration(int(match[1]), match[2], path.read_text("utf-8"))
+        for path in files(__package__).joinpath("migrations").iterdir()
+        if (match := _MIGRATION.match(path.name))
+    )
+    return tuple(sorted(found, key=lambda migration: migration.number))
+
+
+def bind_statements(schema: str, vector_schema: str = "public") -> Mapping[str, bytes]:
+    """Every statement as ``file.name``, bound to its schemas."""
+    return {name: _bind(text, schema, vector_schema).encode() for name, text in _statements().items()}
+
+
+@cache
+def _statements() -> Mapping[str, str]:
+    found = {}
+    for file in STATEMENT_FILES:
+        text = files(__package__).joinpath(f"{file}.sql").read_text("utf-8")
+        pieces = _NAME.split(text)[1:]
+        for name, body in zip(pieces[0::2], pieces[1::2], strict=True):
+            found[f"{file}.{name}"] = body.strip().rstrip(";")
+    return found
+
+
+def _bind(text: str, schema: str, vector_schema: str) -> str:
+    composed = sql.SQL(text).format(
+        schema=sql.Identifier(schema),
+        schema_text=sql.Literal(schema),
+        vector=sql.Identifier(vector_schema),
+    )
+    return composed.as_string()

@@ -1,0 +1,88 @@
+# Generated from src/lakemem/_async/checkpoints.py by tools/unasync.py: edit that file, then run `make generate`.
+"""The checkpoints of one user's graphs, as stored; `lakemem.integrations.langgraph` gives them their meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lakemem._sync.database import Storage
+from lakemem.operations import checkpoints
+from lakemem.operations.checkpoints import Address, Blob, StoredCheckpoint
+
+
+class Checkpoints:
+    """Every method is one round trip and one transaction."""
+
+    def __init__(self, storage: Storage, owner: str) -> None:
+        self._storage = storage
+        self._owner = owner
+
+    def put(
+        self,
+        address: Address,
+        *,
+        parent_checkpoint_id: str | None,
+        checkpoint: Blob,
+        metadata: str,
+        channel_versions: str,
+        blobs: Mapping[str, tuple[str, Blob]],
+    ) -> None:
+        """See :func:`lakemem.operations.checkpoints.put`."""
+        self._storage.run(
+            checkpoints.put(
+                self._owner,
+                address,
+                parent_checkpoint_id=parent_checkpoint_id,
+                checkpoint=checkpoint,
+                metadata=metadata,
+                channel_versions=channel_versions,
+                blobs=blobs,
+            )
+        )
+
+    def put_writes(
+        self,
+        address: Address,
+        *,
+        task_id: str,
+        task_path: str,
+        writes: Sequence[tuple[int, str, Blob]],
+        replace: bool,
+    ) -> None:
+        """See :func:`lakemem.operations.checkpoints.put_writes`."""
+        self._storage.run(
+            checkpoints.put_writes(
+                self._owner, address, task_id=task_id, task_path=task_path, writes=writes, replace=replace
+            )
+        )
+
+    def get(self, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None = None) -> StoredCheckpoint | None:
+        """Return the checkpoint with this id, or the newest where it is None."""
+        return self._storage.run(checkpoints.get(self._owner, thread_id, checkpoint_ns, checkpoint_id))
+
+    def list(
+        self,
+        *,
+        thread_id: str | None = None,
+        checkpoint_ns: str | None = None,
+        checkpoint_id: str | None = None,
+        before: str | None = None,
+        filter: str = "{}",
+        limit: int | None = None,
+    ) -> list[StoredCheckpoint]:
+        """Return checkpoints, the newest first; see :func:`lakemem.operations.checkpoints.listing`."""
+        return self._storage.run(
+            checkpoints.listing(
+                self._owner,
+                thread_id=thread_id,
+                checkpoint_ns=checkpoint_ns,
+                checkpoint_id=checkpoint_id,
+                before=before,
+                filter=filter,
+                limit=limit,
+            )
+        )
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Remove all checkpoints of a thread; its items stay."""
+        self._storage.run(checkpoints.delete_thread(self._owner, thread_id))

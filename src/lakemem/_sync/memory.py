@@ -1,0 +1,341 @@
+# Generated from src/lakemem/_async/memory.py by tools/unasync.py: edit that file, then run `make generate`.
+"""The root, and the view that is confined to one owner."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+
+from lakemem._sync.checkpoints import Checkpoints
+from lakemem._sync.database import Database, Storage
+from lakemem._sync.threads import Thread
+from lakemem.connecting import Connector
+from lakemem.context import resolve_thread_id
+from lakemem.embedding import CheckedEmbedder
+from lakemem.errors import EmbedderUnavailableError
+from lakemem.operations import memories, threads
+from lakemem.operations.memories import Embedded
+from lakemem.protocols import CredentialProvider, Embedder
+from lakemem.target import Lakebase
+from lakemem.types import Health, Hit, MemoryRecord, ThreadInfo
+from lakemem.validation import check_identifier
+from lakemem.waiting import call_blocking
+
+logger = logging.getLogger("lakemem")
+
+_UNCHANGED: Any = object()
+
+
+class Memory:
+    """Short-term and long-term memory in one Postgres.
+
+    The constructor does no I/O. Use it as a context manager, or call `open` and `close`::
+
+        with Memory() as memory:
+            user = memory.for_user("alice")
+
+    Args:
+        target: where the database is; by default what :meth:`Lakebase.from_env` finds.
+        embedder: turns texts into vectors; without one, search goes by words alone.
+        credentials: gives the password for each new connection, such as :class:`CachedCredentials`.
+        schema: the Postgres schema of lakemem's tables.
+        migrate: whether `open` creates or upgrades the tables; by default only on an embedded Postgres.
+        min_size: connections that are kept open.
+        max_size: connections at the most.
+        timeout: seconds to wait for a connection.
+        embedding_deadline: seconds to wait for the embedder.
+
+    Raises:
+        ConfigurationError: the target cannot be made out, or settings contradict each other.
+    """
+
+    def __init__(
+        self,
+        target: Lakebase | None = None,
+        *,
+        embedder: Embedder | None = None,
+        credentials: CredentialProvider | None = None,
+        schema: str = "lakemem",
+        migrate: bool | None = None,
+        min_size: int = 1,
+        max_size: int = 10,
+        timeout: float = 10.0,
+        embedding_deadline: float = 10.0,
+    ) -> None:
+        self._target = Lakebase.from_env() if target is None else target
+        self._embeddings = Embeddings(embedder, embedding_deadline)
+        self._storage: Storage = Database(
+            Connector(self._target, credentials),
+            schema=check_identifier("schema", schema),
+            migrate=self._target.kind == "embedded" if migrate is None else migrate,
+            min_size=min_size,
+            max_size=max_size,
+            timeout=timeout,
+        )
+
+    @property
+    def target(self) -> Lakebase:
+        return self._target
+
+    def open(self) -> None:
+        """Connect, and check the tables.
+
+        Raises:
+            StorageUnavailableError: Postgres cannot be reached.
+            SchemaError: its tables do not fit this version of lakemem.
+        """
+        self._storage.open()
+
+    def close(self) -> None:
+        """Give back all connections; leave the embedded server."""
+        self._storage.close()
+
+    def __enter__(self) -> Memory:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def setup(self) -> list[str]:
+        """Create or upgrade the tables; needs no `open`. Returns the migrations that were applied."""
+        return self._storage.setup()
+
+    def health(self) -> Health:
+        """Say how memory is; it does not raise when Postgres is down."""
+        return self._storage.health()
+
+    def for_user(self, user_id: str) -> ScopedMemory:
+        """The memory of one user. The database itself confines what follows to it."""
+        return ScopedMemory(self._storage, self._embeddings, f"user:{check_identifier('user_id', user_id)}")
+
+    def for_scope(self, scope: str) -> ScopedMemory:
+        """The memory that a team, a tenant or an agent shares; no user's own memory is in it."""
+        return ScopedMemory(self._storage, self._embeddings, f"scope:{check_identifier('scope', scope)}")
+
+    def through(self, wrap: Callable[[Storage], Storage]) -> Memory:
+        """The same memory, its operations run by what `wrap` makes of the storage."""
+        memory = object.__new__(Memory)
+        memory._target = self._target
+        memory._embeddings = self._embeddings
+        memory._storage = wrap(self._storage)
+        return memory
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self._target}>"
+
+
+class ScopedMemory:
+    """What one user, or one shared scope, remembers. Nothing that it does can touch anyone else's rows.
+
+    A memory is a JSON value under a key, in a namespace: a tuple of labels, such as ``("preferences",
+    "travel")``. Saving under the same key again makes a new version.
+    """
+
+    def __init__(self, storage: Storage, embeddings: Embeddings, owner: str) -> None:
+        self._storage = storage
+        self._embeddings = embeddings
+        self._owner = owner
+
+    @property
+    def owner(self) -> str:
+        """``user:ID`` or ``scope:ID``."""
+        return self._owner
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The checkpoints of this owner's graphs, for adapters."""
+        return Checkpoints(self._storage, self._owner)
+
+    def thread(self, thread_id: str | None = None) -> Thread:
+        """A conversation of this owner; a new one without an id."""
+        return Thread(self._storage, self._owner, resolve_thread_id(conversation_id=thread_id))
+
+    def threads(self, limit: int | None = 100) -> list[ThreadInfo]:
+        """Return this owner's threads, the last active first."""
+        return self._storage.run(threads.listing(self._owner, limit))
+
+    def save(
+        self,
+        key: str | None,
+        value: Any,
+        *,
+        namespace: Sequence[str] = (),
+        text: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        importance: float = 0.5,
+        thread_id: str | None = None,
+        position: int | None = None,
+        occurred_at: datetime | None = None,
+        expires_in: float | None = None,
+    ) -> MemoryRecord:
+        """Remember a JSON value; a value that is there already becomes an earlier version.
+
+        Args:
+            key: the name of the memory; None to make one up.
+            text: what search reads; by default the words of the key and the value.
+            metadata: a JSON object to filter by.
+            importance: 0 to 1.
+            thread_id, position: the thread and the item it was learnt from.
+            occurred_at: when it happened.
+            expires_in: seconds until it is forgotten.
+
+        Raises:
+            InvalidInputError: an argument cannot be stored. Nothing was written.
+            EmbeddingError: the embedder returned something that is not a vector. Nothing was written.
+        """
+        draft = memories.draft(
+            key,
+            value,
+            namespace=namespace,
+            text=text,
+            metadata=metadata,
+            importance=importance,
+            thread_id=thread_id,
+            position=position,
+            occurred_at=occurred_at,
+            expires_in=expires_in,
+        )
+        embedded = self._embeddings.embed(draft.text)
+        return self._storage.run(memories.save(self._owner, draft, embedded))
+
+    def get(self, key: str, *, namespace: Sequence[str] = ()) -> MemoryRecord | None:
+        """Return the current version of a memory; None where there is none."""
+        return self._storage.run(memories.get(self._owner, key, namespace))
+
+    def items(
+        self,
+        *,
+        namespace: Sequence[str] = (),
+        filter: Mapping[str, Any] | None = None,
+        limit: int | None = 100,
+        offset: int = 0,
+    ) -> list[MemoryRecord]:
+        """Return current memories, the newest first.
+
+        Args:
+            namespace: the first labels of the namespaces to look in.
+            filter: what their metadata must contain.
+        """
+        return self._storage.run(
+            memories.items(self._owner, namespace=namespace, filter=filter, limit=limit, offset=offset)
+        )
+
+    def update(
+        self,
+        key: str,
+        value: Any = _UNCHANGED,
+        *,
+        namespace: Sequence[str] = (),
+        text: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        expires_in: float | None = None,
+        expected_version: int | None = None,
+    ) -> MemoryRecord:
+        """Change a memory that is there; what is not given stays as it is.
+
+        Args:
+            expected_version: fail unless this is the current version.
+
+        Raises:
+            MemoryNotFoundError: there is no memory under this key.
+            ConflictError: it is at another version than expected.
+            InvalidInputError: an argument cannot be stored. Nothing was written.
+        """
+        draft = memories.change(
+            key,
+            value,
+            has_value=value is not _UNCHANGED,
+            namespace=namespace,
+            text=text,
+            metadata=metadata,
+            expires_in=expires_in,
+        )
+        embedded = self._embeddings.embed(draft.text)
+        return self._storage.run(memories.update(self._owner, draft, embedded, expected_version=expected_version))
+
+    def delete(self, key: str, *, namespace: Sequence[str] = (), erase: bool = False) -> bool:
+        """Forget a memory; False where there is none.
+
+        It is found no more. Its versions stay in the database for the record, unless they are erased.
+
+        Args:
+            erase: remove every version for good.
+        """
+        return self._storage.run(memories.delete(self._owner, key, namespace, erase=erase))
+
+    def search(
+        self,
+        query: str,
+        *,
+        namespace: Sequence[str] = (),
+        filter: Mapping[str, Any] | None = None,
+        limit: int | None = 10,
+        min_similarity: float | None = None,
+    ) -> list[Hit]:
+        """Return the memories that fit a question best, by meaning and by words, the best first.
+
+        Without an embedder, or while it is down, the search goes by words alone, and `Hit.arms` says so.
+
+        Args:
+            namespace: the first labels of the namespaces to look in.
+            filter: what their metadata must contain.
+            min_similarity: leave out what is less similar in meaning than this, -1 to 1.
+        """
+        embedded = self._embeddings.embed(memories.check_query(query))
+        return self._storage.run(
+            memories.search(
+                self._owner,
+                memories.check_query(query),
+                embedded,
+                namespace=namespace,
+                filter=filter,
+                limit=limit,
+                min_similarity=min_similarity,
+            )
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._owner}>"
+
+
+class Embeddings:
+    """Asks the embedder off the event loop and in time, and does without it where it fails."""
+
+    def __init__(self, embedder: Embedder | None, deadline: float) -> None:
+        self._embedder = None if embedder is None else CheckedEmbedder(embedder)
+        self._deadline = deadline
+        self._failing = False
+
+    def embed(self, text: str | None) -> Embedded:
+        """Return the vector of a text; an empty one without a text, without an embedder, or while it is down.
+
+        Raises:
+            EmbeddingError: the embedder returned something that is not a vector.
+        """
+        embedder = self._embedder
+        if embedder is None or text is None:
+            return Embedded()
+        try:
+            [vector] = call_blocking(lambda: embedder.embed([text]), deadline=self._deadline)
+        except (EmbedderUnavailableError, TimeoutError) as error:
+            self._note(failing=True, detail=str(error) or f"no answer within {self._deadline:g} s")
+            return Embedded()
+        self._note(failing=False)
+        return Embedded.of(vector, embedder.model)
+
+    def _note(self, *, failing: bool, detail: str = "") -> None:
+        if failing != self._failing:
+            self._failing = failing
+            if failing:
+                logger.warning("the embedder is down, search goes by words alone: %s", detail)
+            else:
+                logger.warning("the embedder is back")

@@ -1,0 +1,1 @@
+"""The demo of `lakemem demo`: a conversation with an agent that remembers."""

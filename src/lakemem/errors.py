@@ -1,0 +1,128 @@
+"""Every error that lakemem raises.
+
+::
+
+    LakememError
+    ├── InvalidInputError (also a ValueError)   the caller's argument; nothing was written
+    ├── ConfigurationError                      settings that are missing or contradict each other
+    │   └── MissingExtraError (also an ImportError)
+    ├── IdentityError                           no verified user; the call fails closed
+    ├── CredentialError                         no database token
+    ├── StorageError                            Postgres refused
+    │   ├── StorageUnavailableError             Postgres cannot be reached, or not in time
+    │   └── ConflictError                       someone else changed the same thing first
+    ├── SchemaError
+    │   ├── SchemaOutdatedError                 run `lakemem migrate`
+    │   └── SchemaTooNewError                   upgrade lakemem
+    ├── EmbeddingError                          the embedder returned something that is not a vector
+    │   ├── DimensionMismatchError
+    │   └── EmbedderUnavailableError            the embedder failed, or was late
+    └── NotFoundError
+        ├── MemoryNotFoundError
+        └── ThreadNotFoundError
+
+A message says what happened and what to do. No message holds a token, a password or a stored text.
+"""
+
+from __future__ import annotations
+
+
+class LakememError(Exception):
+    """The base of all errors of this package."""
+
+
+class InvalidInputError(LakememError, ValueError):
+    """An argument cannot be stored or looked up as it is. Nothing was written."""
+
+
+class ConfigurationError(LakememError):
+    """Settings are missing, incomplete, or contradict each other. The message names them."""
+
+
+class MissingExtraError(ConfigurationError, ImportError):
+    """An optional dependency is not installed.
+
+    Attributes:
+        extra: the name of the extra that brings it, as in ``pip install "lakemem[extra]"``.
+    """
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        super().__init__(f'{purpose} needs an extra: pip install "lakemem[{extra}]"')
+        self.extra = extra
+
+
+class IdentityError(LakememError):
+    """The user of a request is not verified, so no memory is opened for it."""
+
+
+class CredentialError(LakememError):
+    """A database token could not be had.
+
+    Attributes:
+        retryable: whether the same call may succeed later.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+class StorageError(LakememError):
+    """Postgres refused a statement.
+
+    Attributes:
+        retryable: whether the same call may succeed when it is made again.
+        sqlstate: the five-character code of Postgres, or None where the connection itself failed.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = False, sqlstate: str | None = None) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+        self.sqlstate = sqlstate
+
+
+class StorageUnavailableError(StorageError):
+    """Postgres cannot be reached, is shutting down, or did not answer in time."""
+
+    def __init__(self, message: str, *, retryable: bool = True, sqlstate: str | None = None) -> None:
+        super().__init__(message, retryable=retryable, sqlstate=sqlstate)
+
+
+class ConflictError(StorageError):
+    """Another writer changed the same thing first."""
+
+
+class SchemaError(LakememError):
+    """The tables are not those that this version of lakemem works with."""
+
+
+class SchemaOutdatedError(SchemaError):
+    """Tables are missing or old: run ``lakemem migrate``, or ``setup()`` on the memory."""
+
+
+class SchemaTooNewError(SchemaError):
+    """The tables were made by a newer lakemem: upgrade the package."""
+
+
+class EmbeddingError(LakememError):
+    """The embedder returned something that is not a vector of finite numbers."""
+
+
+class DimensionMismatchError(EmbeddingError):
+    """The embedder returned vectors of another length than it announced."""
+
+
+class EmbedderUnavailableError(EmbeddingError):
+    """The embedder failed, or was late. Search goes on with words alone, and saving without a vector."""
+
+
+class NotFoundError(LakememError):
+    """There is no such thing, or it belongs to somebody else: the two cannot be told apart."""
+
+
+class MemoryNotFoundError(NotFoundError):
+    """There is no memory under this key."""
+
+
+class ThreadNotFoundError(NotFoundError):
+    """This user has no such thread."""

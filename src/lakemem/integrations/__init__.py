@@ -1,0 +1,1 @@
+"""One plain file for each library that lakemem fits into."""

@@ -1,0 +1,50 @@
+"""What lakemem asks of Postgres, as values.
+
+A function of this package checks its arguments and returns an :class:`Operation`: one named statement with its
+parameters, and how to read the rows. Nothing here waits or connects, so the async side, the sync side, and the
+wrapper that keeps writes while the database is down all run the same operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeAlias, TypeVar
+
+T = TypeVar("T")
+Rows: TypeAlias = Sequence[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation(Generic[T]):
+    """One statement on behalf of one owner: one round trip, one transaction.
+
+    Attributes:
+        statement: its name, ``file.name``.
+        owner: whose rows it may see; row-level security holds it to these.
+        parse: makes the result of the rows.
+        fallback: the result while memory is down.
+        writes: whether it changes something.
+        lock: a name; operations with the same name wait for each other.
+    """
+
+    statement: str
+    owner: str
+    parameters: Mapping[str, Any] = field(repr=False)
+    parse: Callable[[Rows], T] = field(repr=False)
+    fallback: T = field(repr=False)
+    writes: bool = False
+    lock: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Roughly the bytes that its parameters take."""
+        return sum(_size(value) for value in self.parameters.values())
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, list):
+        return sum(_size(part) for part in value)
+    return 8

@@ -1,0 +1,77 @@
+"""Which tables this version of lakemem works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from lakemem._sql import bind_statements, migrations
+from lakemem.errors import SchemaError, SchemaOutdatedError, SchemaTooNewError
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a database says of itself.
+
+    Attributes:
+        vector_schema: where the extension `vector` is; ``"public"`` while it is nowhere.
+        schema_version: the number of the newest migration; 0 without any.
+        checksums: of the applied migrations, by number.
+    """
+
+    server_version: str
+    vector_schema: str
+    has_vector: bool
+    bypasses_row_security: bool
+    checksums: dict[int, str]
+
+    @property
+    def schema_version(self) -> int:
+        return max(self.checksums, default=0)
+
+
+def check_fits(description: Description, schema: str) -> None:
+    """Refuse tables that this version of lakemem cannot work with.
+
+    Raises:
+        SchemaOutdatedError: a migration is missing.
+        SchemaTooNewError: there are migrations that this version does not know.
+        SchemaError: a migration that was applied is not the one of this version.
+    """
+    known = {migration.number: migration.checksum for migration in migrations()}
+    newest = max(known)
+    if description.schema_version > newest:
+        raise SchemaTooNewError(
+            f"the tables in schema {schema!r} have version {description.schema_version}, "
+            f"this lakemem knows {newest}: upgrade the package"
+        )
+    if known.keys() - description.checksums.keys():
+        raise SchemaOutdatedError(
+            f"the tables in schema {schema!r} are missing or old "
+            f"(version {description.schema_version} of {newest}): run `lakemem migrate`, or call setup()"
+        )
+    for number, checksum in description.checksums.items():
+        if known[number] != checksum:
+            raise SchemaError(
+                f"migration {number} of schema {schema!r} is not the one that this lakemem has: "
+                "the tables were made by a changed copy of the package"
+            )
+
+
+def migration_script(schema: str, *, vector_schema: str = "public") -> str:
+    """Everything that a migration runs on an empty database, as one script for a DBA."""
+    statements = bind_statements(schema, vector_schema)
+    preparation = ("schema.lock", "schema.ensure_vector", "schema.ensure_migrations")
+    parts = ["BEGIN", *(statements[name].decode() for name in preparation)]
+    for step in migrations():
+        parts.append(step.bound(schema, vector_schema).strip().rstrip(";"))
+        record = sql.SQL("INSERT INTO {}.migrations (number, name, checksum) VALUES ({}, {}, {})").format(
+            sql.Identifier(schema),
+            sql.Literal(step.number),
+            sql.Literal(step.name),
+            sql.Literal(step.checksum),
+        )
+        parts.append(record.as_string())
+    parts.append("COMMIT")
+    return ";\n\n".join(parts) + ";\n"

@@ -1,0 +1,95 @@
+"""The one place where errors of psycopg become errors of lakemem: by SQLSTATE, never by their words.
+
+Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
+
+from lakemem.errors import (
+    ConfigurationError,
+    ConflictError,
+    LakememError,
+    SchemaError,
+    SchemaOutdatedError,
+    StorageError,
+    StorageUnavailableError,
+)
+
+_UNAVAILABLE = {
+    "08": "the connection to Postgres failed",
+    "53": "Postgres is out of a resource (connections, memory or disk)",
+    "57": "Postgres cancelled the statement, is starting up, or is shutting down",
+    "58": "Postgres met an error of its system",
+}
+_UNAVAILABLE_STATES = {
+    "25006": "Postgres is read-only at the moment (a standby, or a failover under way)",
+    "3D000": "the database does not exist: create it, or correct the name in the target",
+}
+_CONFLICTS = {"40001", "40P01", "23505", "55P03"}
+_MISSING_TABLES = {"42P01", "3F000", "42703"}
+_MISSING_EXTENSION = {"42883", "42704"}
+
+
+def translate(error: psycopg.Error) -> LakememError:
+    """Return the lakemem error that says what happened, and what to do.
+
+    Details that Postgres adds may quote stored rows, so only names of tables and constraints are kept.
+    """
+    if isinstance(error, PoolClosed):
+        return ConfigurationError("the memory is closed: open it with `async with`, `with`, or open()")
+    if isinstance(error, PoolTimeout | TooManyRequests):
+        return StorageUnavailableError(
+            "no database connection was free in time: Postgres cannot be reached, or max_size is too small"
+        )
+    state = error.sqlstate
+    if state is None:
+        return _without_sqlstate(error)
+    if state in _UNAVAILABLE_STATES:
+        return StorageUnavailableError(_UNAVAILABLE_STATES[state], sqlstate=state)
+    if state[:2] in _UNAVAILABLE:
+        return StorageUnavailableError(f"{_UNAVAILABLE[state[:2]]} (SQLSTATE {state})", sqlstate=state)
+    if state[:2] == "28":
+        return StorageUnavailableError(
+            f"Postgres refused the login (SQLSTATE {state}): check the user and its password or token",
+            retryable=False,
+            sqlstate=state,
+        )
+    if state in _CONFLICTS:
+        return ConflictError(
+            f"another writer was faster (SQLSTATE {state}): read again, then retry",
+            retryable=True,
+            sqlstate=state,
+        )
+    if state in _MISSING_TABLES:
+        return SchemaOutdatedError("lakemem's tables are missing or old: run `lakemem migrate`, or call setup()")
+    if state in _MISSING_EXTENSION:
+        return SchemaError("a function or type is missing: is the extension `vector` installed in this database?")
+    if state == "42501":
+        # What Postgres says here names objects of the database, and never holds a stored value.
+        return StorageError(
+            f"this Postgres role lacks a right ({error.diag.message_primary}): "
+            "grant it, or log in as the owner of the tables",
+            sqlstate=state,
+        )
+    return StorageError(f"Postgres refused the statement (SQLSTATE {state}){_place(error)}", sqlstate=state)
+
+
+def _without_sqlstate(error: psycopg.Error) -> LakememError:
+    if isinstance(error, psycopg.OperationalError):
+        # Raised by libpq, not by the server: it names host, port and user, and never a password.
+        reason = " ".join(str(error).split())
+        return StorageUnavailableError(f"Postgres cannot be reached: {reason}")
+    return StorageError(f"the database driver refused the call ({type(error).__name__})")
+
+
+def _place(error: psycopg.Error) -> str:
+    diagnostic = error.diag
+    parts = [
+        f"{what} {name}"
+        for what, name in (("table", diagnostic.table_name), ("constraint", diagnostic.constraint_name))
+        if name
+    ]
+    return f" on {', '.join(parts)}" if parts else ""

@@ -1,0 +1,242 @@
+"""Where the database is, as one value: a Lakebase, any Postgres, or an embedded one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from lakemem.errors import ConfigurationError
+
+Kind: TypeAlias = Literal["instance", "endpoint", "branch", "dsn", "environment", "embedded"]
+
+DEFAULT_LAKEBASE_DATABASE = "databricks_postgres"
+DEFAULT_EMBEDDED_VERSION = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Lakebase:
+    """Where the database is. Make one with a class method; ``from_env()`` reads what the platform sets.
+
+    Attributes:
+        kind: what is named.
+        name: the instance, endpoint or branch path, or the data folder of an embedded server.
+        database: the name of the Postgres database, where the target says it.
+    """
+
+    kind: Kind
+    name: str = ""
+    database: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def instance(cls, name: str, *, database: str = DEFAULT_LAKEBASE_DATABASE) -> Lakebase:
+        """A provisioned Lakebase instance, by its name."""
+        return cls("instance", _required("instance name", name), database)
+
+    @classmethod
+    def endpoint(cls, path: str, *, database: str = DEFAULT_LAKEBASE_DATABASE) -> Lakebase:
+        """An autoscaling endpoint: ``projects/P/branches/B/endpoints/E``."""
+        parts = _required("endpoint", path).split("/")
+        if len(parts) != 6 or parts[0::2] != ["projects", "branches", "endpoints"] or not all(parts):
+            raise ConfigurationError(f"an autoscaling endpoint reads projects/P/branches/B/endpoints/E, not {path!r}")
+        return cls("endpoint", path, database)
+
+    @classmethod
+    def branch(cls, project: str, branch: str, *, database: str = DEFAULT_LAKEBASE_DATABASE) -> Lakebase:
+        """The read-write endpoint of an autoscaling project's branch."""
+        project = _required("project", project).removeprefix("projects/")
+        branch = _required("branch", branch).rpartition("/")[2]
+        return cls("branch", f"projects/{project}/branches/{branch}", database)
+
+    @classmethod
+    def dsn(cls, url: str) -> Lakebase:
+        """Any Postgres, by a URL or a libpq connection string. A password in it stays out of the repr."""
+        if not isinstance(url, str) or not url.strip():
+            raise ConfigurationError("the DSN is empty: give a URL such as postgresql://user@host:5432/database")
+        try:
+            parameters = conninfo_to_dict(url)
+        except psycopg.ProgrammingError:
+            # The words of the error may quote a part of the password.
+            raise ConfigurationError(
+                "the DSN is not a Postgres connection string: "
+                "write it as postgresql://user:password@host:5432/database, special characters %-encoded"
+            ) from None
+        host = str(parameters.get("host") or parameters.get("hostaddr") or "")
+        return cls("dsn", host, _text(parameters.get("dbname")), parameters)
+
+    @classmethod
+    def embedded(
+        cls, path: str | os.PathLike[str] | None = None, *, version: int = DEFAULT_EMBEDDED_VERSION
+    ) -> Lakebase:
+        """A Postgres that runs on this machine, out of a wheel (extra ``local``).
+
+        Args:
+            path: its data folder; by default one in the user's data folder, shared by all processes.
+            version: 16 or 18.
+        """
+        if version not in (16, 18):
+            raise ConfigurationError(f"the embedded Postgres comes in versions 16 and 18, not {version!r}")
+        folder = "" if path is None else str(Path(path).expanduser())
+        return cls("embedded", folder, None, {"version": version})
+
+    @classmethod
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        dsn: str | None = None,
+        endpoint: str | None = None,
+        project: str | None = None,
+        branch: str | None = None,
+        instance: str | None = None,
+        database: str | None = None,
+    ) -> Lakebase:
+        """Find the target, in this order.
+
+        1. the arguments; 2. ``LAKEMEM_DSN``; 3. ``LAKEBASE_AUTOSCALING_ENDPOINT``;
+        4. ``LAKEBASE_AUTOSCALING_PROJECT`` with ``LAKEBASE_AUTOSCALING_BRANCH``;
+        5. ``LAKEBASE_INSTANCE_NAME``; 6. ``PGHOST`` and its family (``PGPORT``, ``PGUSER``, ...);
+        7. an embedded Postgres. ``LAKEBASE_DATABASE_NAME`` names the database for 3 to 5.
+
+        Raises:
+            ConfigurationError: settings contradict each other, or one lacks the other it needs.
+        """
+        if any(argument is not None for argument in (dsn, endpoint, project, branch, instance)):
+            return _from_settings(
+                {
+                    "dsn": dsn,
+                    "endpoint": endpoint,
+                    "project": project,
+                    "branch": branch,
+                    "instance": instance,
+                },
+                database,
+            )
+        environ = os.environ if environ is None else environ
+        return _from_environment(environ, database)
+
+    def __str__(self) -> str:
+        database = f", database {self.database}" if self.database else ""
+        return {
+            "instance": f"Lakebase instance {self.name}{database}",
+            "endpoint": f"Lakebase endpoint {self.name}{database}",
+            "branch": f"Lakebase branch {self.name}{database}",
+            "dsn": f"Postgres at {self.name or 'the default socket'}{database}",
+            "environment": f"Postgres at {self.name} (PGHOST){database}",
+            "embedded": f"embedded Postgres {self.parameters.get('version', '')} "
+            f"in {self.name or 'the user data folder'}",
+        }[self.kind]
+
+
+def _from_settings(settings: Mapping[str, str | None], database: str | None) -> Lakebase:
+    given = {name: value for name, value in settings.items() if value is not None}
+    kinds = {"project and branch" if name in ("project", "branch") else name for name in given}
+    if len(kinds) > 1:
+        raise ConfigurationError(f"give one target, not {' and '.join(sorted(kinds))}")
+    named = {"database": database} if database else {}
+    if "dsn" in given:
+        target = Lakebase.dsn(given["dsn"])
+        if database and target.database and database != target.database:
+            raise ConfigurationError(
+                f"the DSN names the database {target.database!r}, but database={database!r} was given"
+            )
+        return target if target.database or not database else _with_database(target, database)
+    if "endpoint" in given:
+        return Lakebase.endpoint(given["endpoint"], **named)
+    if "instance" in given:
+        return Lakebase.instance(given["instance"], **named)
+    missing = {"project", "branch"} - set(given)
+    if missing:
+        raise ConfigurationError(f"project and branch go together: {missing.pop()} is missing")
+    return Lakebase.branch(given["project"], given["branch"], **named)
+
+
+def _from_environment(environ: Mapping[str, str], database: str | None) -> Lakebase:
+    def setting(name: str) -> str | None:
+        return environ.get(name, "").strip() or None
+
+    wanted = setting("LAKEBASE_DATABASE_NAME")
+    if database and wanted and database != wanted:
+        raise ConfigurationError(f"LAKEBASE_DATABASE_NAME is {wanted!r}, but database={database!r} was given")
+    database = database or wanted
+    named = {"database": database} if database else {}
+
+    endpoint = setting("LAKEBASE_AUTOSCALING_ENDPOINT")
+    project = setting("LAKEBASE_AUTOSCALING_PROJECT")
+    branch = setting("LAKEBASE_AUTOSCALING_BRANCH")
+    _check_autoscaling(endpoint, project, branch)
+
+    if dsn := setting("LAKEMEM_DSN"):
+        target = Lakebase.dsn(dsn)
+        if database and target.database and database != target.database:
+            raise ConfigurationError(
+                f"LAKEMEM_DSN names the database {target.database!r}, LAKEBASE_DATABASE_NAME {database!r}: "
+                "unset one of them"
+            )
+        return target if target.database or not database else _with_database(target, database)
+    if endpoint:
+        return Lakebase.endpoint(endpoint, **named)
+    if project and branch:
+        return Lakebase.branch(project, branch, **named)
+    if instance := setting("LAKEBASE_INSTANCE_NAME"):
+        return Lakebase.instance(instance, **named)
+    if host := setting("PGHOST"):
+        port = setting("PGPORT")
+        if port and not port.isdecimal():
+            raise ConfigurationError(f"PGPORT must be a number, not {port!r}")
+        return Lakebase("environment", host, database or setting("PGDATABASE"), _libpq_settings(environ))
+    return Lakebase.embedded()
+
+
+def _check_autoscaling(endpoint: str | None, project: str | None, branch: str | None) -> None:
+    if bool(project) != bool(branch) and not endpoint:
+        have, lack = ("PROJECT", "BRANCH") if project else ("BRANCH", "PROJECT")
+        raise ConfigurationError(
+            f"LAKEBASE_AUTOSCALING_{have} is set, but LAKEBASE_AUTOSCALING_{lack} is not: set both, or neither"
+        )
+    if not endpoint:
+        return
+    path = Lakebase.endpoint(endpoint).name.split("/")
+    for name, value, part in (("PROJECT", project, path[1]), ("BRANCH", branch, path[3])):
+        if value and value.rpartition("/")[2] != part:
+            raise ConfigurationError(
+                f"LAKEBASE_AUTOSCALING_ENDPOINT names {part!r}, but LAKEBASE_AUTOSCALING_{name} {value!r}: "
+                "unset one of them"
+            )
+
+
+def _libpq_settings(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What libpq itself would read, so that a mapping other than the process's environment works too."""
+    names = {
+        "PGHOST": "host",
+        "PGHOSTADDR": "hostaddr",
+        "PGPORT": "port",
+        "PGUSER": "user",
+        "PGPASSWORD": "password",
+        "PGDATABASE": "dbname",
+        "PGSSLMODE": "sslmode",
+        "PGSSLROOTCERT": "sslrootcert",
+        "PGAPPNAME": "application_name",
+        "PGOPTIONS": "options",
+    }
+    return {option: environ[name] for name, option in names.items() if environ.get(name)}
+
+
+def _with_database(target: Lakebase, database: str) -> Lakebase:
+    return Lakebase(target.kind, target.name, database, {**target.parameters, "dbname": database})
+
+
+def _required(what: str, value: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError(f"the {what} is empty")
+    return value
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

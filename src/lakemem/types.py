@@ -1,0 +1,159 @@
+"""The values that lakemem takes and returns: frozen, and safe to print (no secret is in a repr)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+JSONValue: TypeAlias = Mapping[str, Any] | Sequence[Any] | str | int | float | bool | None
+Namespace: TypeAlias = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A password or token to log in to Postgres with.
+
+    Attributes:
+        token: the secret; it stays out of the repr.
+        expires_in: seconds from its receipt until Postgres refuses it at login; None for never.
+        user: the Postgres role it belongs to, where the credential itself decides that.
+    """
+
+    token: str = field(repr=False)
+    expires_in: float | None = None
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """Whose request this is, and which conversation it belongs to."""
+
+    thread_id: str
+    user_id: str
+
+    @property
+    def custom_outputs(self) -> dict[str, Any]:
+        """What to return to the client, so that its next request continues the same thread."""
+        return {"thread_id": self.thread_id}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One item of a thread.
+
+    Attributes:
+        position: its place in the thread; it only grows, and is never given twice.
+        item: the JSON object as it was appended.
+        created_at: when it was stored.
+    """
+
+    position: int
+    item: dict[str, Any] = field(repr=False)
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadInfo:
+    """A thread in a listing."""
+
+    thread_id: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRecord:
+    """One version of one memory.
+
+    Attributes:
+        version: 1 for the first; 0 for a write that is accepted and waits for the database to come back.
+        text: what search reads, derived from key and value unless it was given.
+        occurred_at: when the remembered thing happened, if that is known.
+        valid_from: when this version was saved.
+        valid_to: when it stopped being current; None while it is.
+        embedded: whether search by meaning can find it, or only search by words.
+    """
+
+    namespace: Namespace
+    key: str
+    value: Any = field(repr=False)
+    text: str = field(repr=False)
+    metadata: dict[str, Any] = field(repr=False)
+    version: int
+    valid_from: datetime
+    valid_to: datetime | None = None
+    occurred_at: datetime | None = None
+    expires_at: datetime | None = None
+    embedded: bool = False
+
+
+SearchArm: TypeAlias = Literal["dense", "lexical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A memory that a search found, and why.
+
+    Attributes:
+        score: what the hits are ordered by, comparable within one search only.
+        similarity: cosine similarity of query and memory, -1 to 1; None where one of them has no embedding.
+        dense: the dense arm's share of the score, 0 to 1; None where that arm said nothing of this memory.
+        lexical: the lexical arm's share of the score, 0 to 1; None where no word matched.
+        matched_terms: the query's words (stemmed) that stand in the memory, the rarest first.
+        arms: the arms that took part in this search; ``("lexical",)`` when there is no embedding to compare.
+    """
+
+    record: MemoryRecord
+    score: float
+    similarity: float | None
+    dense: float | None
+    lexical: float | None
+    matched_terms: tuple[str, ...]
+    arms: tuple[SearchArm, ...]
+
+    @property
+    def key(self) -> str:
+        return self.record.key
+
+    @property
+    def value(self) -> Any:
+        return self.record.value
+
+    @property
+    def text(self) -> str:
+        return self.record.text
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How memory is at the moment.
+
+    Attributes:
+        status: ``ok``; ``degraded`` while answers come without memory; ``down`` when Postgres does not answer.
+        detail: what is wrong, in a sentence, and empty when nothing is.
+        latency: seconds that one round trip to Postgres took; None when there was none.
+        server_version: for example ``"18.4"``; None when unknown.
+        schema_version: the number of the newest migration; None when unknown.
+        row_level_security: whether Postgres confines this login to one user's rows. A superuser, or a role
+            with BYPASSRLS, is not confined; None when unknown.
+        pending_writes: accepted writes that wait for the database to come back.
+        refused_writes: writes that were not accepted, because the buffer for them was full.
+        failed_writes: accepted writes that Postgres refused for good when they were replayed.
+    """
+
+    status: Literal["ok", "degraded", "down"]
+    detail: str = ""
+    latency: float | None = None
+    server_version: str | None = None
+    schema_version: int | None = None
+    row_level_security: bool | None = None
+    pending_writes: int = 0
+    refused_writes: int = 0
+    failed_writes: int = 0
+
+    @property
+    def custom_outputs(self) -> dict[str, Any]:
+        """A flag to return to the client beside the answer; empty when all is well."""
+        return {} if self.status == "ok" else {"memory": self.status}

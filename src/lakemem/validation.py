@@ -1,0 +1,179 @@
+"""Checks on what callers pass in, made before anything is written."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from lakemem.errors import InvalidInputError
+
+MAX_IDENTIFIER = 255
+MAX_NAMESPACE_DEPTH = 16
+MAX_ITEM_BYTES = 8 * 1024 * 1024
+MAX_VALUE_BYTES = 1024 * 1024
+MAX_METADATA_BYTES = 64 * 1024
+MAX_INDEXED_TEXT = 100_000
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def check_identifier(name: str, value: object) -> str:
+    """Return `value` if it can name a user, a thread or a key.
+
+    Raises:
+        InvalidInputError: it is not a string, empty, blank, over 255 characters, or has control characters.
+    """
+    if not isinstance(value, str):
+        raise InvalidInputError(f"{name} must be a string, not {type(value).__name__}")
+    if not value.strip():
+        raise InvalidInputError(f"{name} must not be empty")
+    if len(value) > MAX_IDENTIFIER:
+        raise InvalidInputError(f"{name} has {len(value):,} characters; at most {MAX_IDENTIFIER} are allowed")
+    if _CONTROL.search(value):
+        raise InvalidInputError(f"{name} must not contain control characters")
+    _check_encodable(name, value)
+    return value
+
+
+def check_namespace(namespace: object) -> list[str]:
+    """Return the labels of a namespace.
+
+    A label may not hold a dot or an asterisk: other stores join labels with dots and match them with
+    asterisks, so that such a label would mean something else there.
+    """
+    if isinstance(namespace, str) or not isinstance(namespace, Sequence):
+        raise InvalidInputError("namespace must be a tuple of strings, such as ('preferences', 'travel')")
+    if len(namespace) > MAX_NAMESPACE_DEPTH:
+        raise InvalidInputError(f"namespace has {len(namespace)} labels; at most {MAX_NAMESPACE_DEPTH}")
+    labels = [check_identifier("a namespace label", label) for label in namespace]
+    for label in labels:
+        if "." in label or "*" in label:
+            raise InvalidInputError(
+                "a namespace label must not contain '.' or '*'; pass one label for each level, "
+                "such as ('a', 'b') for a.b"
+            )
+    return labels
+
+
+def encode_json(name: str, value: object, *, limit: int) -> str:
+    """Return `value` as JSON text, in the order of its keys.
+
+    Raises:
+        InvalidInputError: it is not made of JSON types, holds NaN or infinity, or is over `limit` bytes.
+    """
+    try:
+        _check_keys(name, value)
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        # A lone surrogate has no UTF-8 form, but JSON can escape it.
+        text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+        size = len(text)
+    except RecursionError:
+        raise InvalidInputError(f"{name} is nested too deeply, or holds itself") from None
+    except (TypeError, ValueError) as error:
+        reason = "it holds NaN, infinity, or itself" if isinstance(error, ValueError) else str(error)
+        raise InvalidInputError(f"{name} is not JSON: {reason}") from None
+    if size > limit:
+        raise InvalidInputError(f"{name} takes {size:,} bytes as JSON; at most {limit:,} are allowed")
+    return text
+
+
+def encode_metadata(metadata: object) -> str:
+    """Return metadata as JSON text that Postgres can index: an object without NUL characters."""
+    if not isinstance(metadata, Mapping):
+        raise InvalidInputError(f"metadata must be a mapping, not {type(metadata).__name__}")
+    for key in metadata:
+        if not isinstance(key, str):
+            raise InvalidInputError(f"a metadata key must be a string, not {type(key).__name__}")
+    text = encode_json("metadata", dict(metadata), limit=MAX_METADATA_BYTES)
+    if _has_unindexable_text(metadata):
+        raise InvalidInputError("metadata must not contain NUL characters or lone surrogates")
+    return text
+
+
+def check_limit(limit: object) -> int | None:
+    """Return a limit of rows: None for all, or a number from 0."""
+    if limit is None:
+        return None
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise InvalidInputError(f"limit must be a whole number or None, not {type(limit).__name__}")
+    if limit < 0:
+        raise InvalidInputError(f"limit must not be negative: {limit}")
+    return min(limit, 2**31 - 1)
+
+
+def check_seconds(name: str, seconds: object) -> float | None:
+    """Return a duration: None, or a finite number of seconds above zero."""
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InvalidInputError(f"{name} must be a number of seconds, not {type(seconds).__name__}")
+    if not math.isfinite(seconds) or seconds <= 0:
+        raise InvalidInputError(f"{name} must be above zero, and finite: {seconds}")
+    return float(seconds)
+
+
+def check_datetime(name: str, moment: object) -> datetime | None:
+    """Return a moment: None, or a datetime with a time zone."""
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime):
+        raise InvalidInputError(f"{name} must be a datetime, not {type(moment).__name__}")
+    if moment.tzinfo is None:
+        raise InvalidInputError(f"{name} must have a time zone, such as datetime.now(timezone.utc)")
+    return moment
+
+
+def check_text(name: str, value: object) -> str:
+    """Return a text that is not blank."""
+    if not isinstance(value, str):
+        raise InvalidInputError(f"{name} must be a string, not {type(value).__name__}")
+    if not value.strip():
+        raise InvalidInputError(f"{name} must not be empty")
+    return value
+
+
+def indexable(text: str) -> str:
+    """Return the part of a text that is searched: what Postgres can hold, at most 100,000 characters."""
+    text = text[:MAX_INDEXED_TEXT].replace("\x00", " ")
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _check_keys(name: str, value: object) -> None:
+    """Refuse the keys that `json` would turn into strings, so that what comes back is what was stored."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            if not isinstance(key, str):
+                raise InvalidInputError(f"{name} is not JSON: a key is {type(key).__name__}, not a string")
+            if isinstance(part, dict | list | tuple):
+                _check_keys(name, part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            if isinstance(part, dict | list | tuple):
+                _check_keys(name, part)
+
+
+def _check_encodable(name: str, value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError(f"{name} must not contain lone surrogates") from None
+
+
+def _has_unindexable_text(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\x00" in value or (not value.isascii() and _has_surrogates(value))
+    if isinstance(value, Mapping):
+        return any(_has_unindexable_text(part) for pair in value.items() for part in pair)
+    if isinstance(value, list | tuple):
+        return any(_has_unindexable_text(part) for part in value)
+    return False
+
+
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)

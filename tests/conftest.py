@@ -1,0 +1,83 @@
+"""Which Postgres the tests run on.
+
+- by default an embedded PostgreSQL 18, and an embedded 16;
+- ``LAKEMEM_TEST_DSN``: any other, by a login that may create databases and roles;
+- ``LAKEMEM_TEST_DOCKER=1``: the image pgvector/pgvector:pg17 in a container.
+
+Each test gets a database of its own, a clone of a template.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from lakemem import Lakebase
+from lakemem.embedded import EmbeddedPostgres
+from lakemem.testing import DatabaseFactory
+
+if os.environ.get("LAKEMEM_TEST_DSN"):
+    SERVERS = ["dsn"]
+elif os.environ.get("LAKEMEM_TEST_DOCKER"):
+    SERVERS = ["docker"]
+else:
+    SERVERS = ["embedded-18", "embedded-16"]
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def admin_dsn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A login with which databases can be made, on each of the servers to test on."""
+    kind, _, version = str(request.param).partition("-")
+    if kind == "dsn":
+        yield os.environ["LAKEMEM_TEST_DSN"]
+    elif kind == "docker":
+        from testcontainers.postgres import PostgresContainer
+
+        with PostgresContainer("pgvector/pgvector:pg17", driver=None) as container:
+            yield container.get_connection_url()
+    else:
+        yield from embedded_server(tmp_path_factory.mktemp(f"pg{version}"), int(version))
+
+
+def embedded_server(folder: Path, version: int) -> Iterator[str]:
+    server = EmbeddedPostgres(folder, version=version)
+    login = server.start()
+    dsn = make_conninfo(host=login["host"], user="postgres", dbname="postgres")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        # Nothing here has to survive a power cut.
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+    yield dsn
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def databases(admin_dsn: str) -> Iterator[DatabaseFactory]:
+    with DatabaseFactory(admin_dsn) as factory:
+        yield factory
+
+
+@pytest.fixture
+def target(databases: DatabaseFactory) -> Iterator[Lakebase]:
+    """A database with lakemem's tables."""
+    created = databases.create()
+    yield created
+    databases.drop(created)
+
+
+@pytest.fixture
+def empty_target(databases: DatabaseFactory) -> Iterator[Lakebase]:
+    """A database without any."""
+    created = databases.create(empty=True)
+    yield created
+    databases.drop(created)
+
+
+def connect(target: Lakebase, **changed: str) -> psycopg.Connection[tuple[object, ...]]:
+    """A plain connection, to look at what lakemem wrote."""
+    return psycopg.connect(make_conninfo(**{**target.parameters, **changed}), autocommit=True)
