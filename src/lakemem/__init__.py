@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lakemem.errors import StorageError as StorageError
     from lakemem.errors import StorageUnavailableError as StorageUnavailableError
     from lakemem.errors import ThreadNotFoundError as ThreadNotFoundError
+    from lakemem.integrations.tools import create_memory_tools as create_memory_tools
     from lakemem.protocols import CredentialProvider as CredentialProvider
     from lakemem.protocols import Embedder as Embedder
     from lakemem.target import Lakebase as Lakebase
@@ -79,6 +80,7 @@ _ROOMS = {
         "MemoryNotFoundError",
         "ThreadNotFoundError",
     ),
+    "lakemem.integrations.tools": ("create_memory_tools",),
     "lakemem.protocols": ("CredentialProvider", "Embedder"),
     "lakemem.target": ("Lakebase",),
     "lakemem.types": (

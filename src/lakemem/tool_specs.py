@@ -1,0 +1,99 @@
+"""What a model is told about the memory tools. It is never asked whose memory it works on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lakemem.errors import InvalidInputError
+from lakemem.types import Hit, MemoryRecord
+
+SEARCH_LIMIT = 5
+LIST_LIMIT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as a model sees it.
+
+    Attributes:
+        arguments: argument -> what it means. All are strings, and all are required.
+    """
+
+    name: str
+    description: str
+    arguments: Mapping[str, str]
+
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """The arguments as a strict JSON Schema."""
+        return {
+            "type": "object",
+            "properties": {
+                name: {"type": "string", "description": meaning} for name, meaning in self.arguments.items()
+            },
+            "required": list(self.arguments),
+            "additionalProperties": False,
+        }
+
+    def check(self, arguments: object) -> dict[str, str]:
+        """Return a model's arguments, if they are those that the tool takes.
+
+        Raises:
+            InvalidInputError: one is missing, unknown, or not a string. The message is meant for the model.
+        """
+        if not isinstance(arguments, Mapping):
+            raise InvalidInputError(f"{self.name} takes a JSON object of arguments")
+        if arguments.keys() != self.arguments.keys():
+            wanted = ", ".join(self.arguments) or "no arguments"
+            raise InvalidInputError(f"{self.name} takes exactly: {wanted}")
+        for name, value in arguments.items():
+            if not isinstance(value, str):
+                raise InvalidInputError(f"{name} must be a string")
+        return dict(arguments)
+
+
+_KEY = "A short name for the memory, such as 'preferred_airline'."
+
+TOOL_SPECS = (
+    ToolSpec(
+        "save_memory",
+        "Remember a fact about the user for later conversations. Saving under a key that exists replaces its value.",
+        {"key": _KEY, "value": "The fact, in one sentence that can be understood without this conversation."},
+    ),
+    ToolSpec("get_memory", "Read what is remembered about the user under one key.", {"key": _KEY}),
+    ToolSpec(
+        "search_memories",
+        "Search what is remembered about the user from all conversations. "
+        "Use it before you answer anything that may depend on the user's facts or preferences.",
+        {"query": "What to look for, as a question or as key words."},
+    ),
+    ToolSpec("list_memories", "List what is remembered about the user, the newest first.", {}),
+    ToolSpec(
+        "update_memory",
+        "Correct a memory that is there.",
+        {"key": _KEY, "value": "The corrected fact."},
+    ),
+    ToolSpec("delete_memory", "Forget a memory, because the user asks for it or it is wrong.", {"key": _KEY}),
+)
+
+
+def spec_named(name: str) -> ToolSpec:
+    return next(spec for spec in TOOL_SPECS if spec.name == name)
+
+
+def describe_record(record: MemoryRecord) -> dict[str, Any]:
+    """A memory as the model gets it."""
+    return {"key": record.key, "value": record.value, "saved_at": record.valid_from.isoformat(timespec="seconds")}
+
+
+def describe_hit(hit: Hit) -> dict[str, Any]:
+    """A search result as the model gets it."""
+    return {**describe_record(hit.record), "score": round(hit.score, 3)}
+
+
+def answer(**fields: Any) -> str:
+    """A tool's result."""
+    return json.dumps(fields, ensure_ascii=False)
