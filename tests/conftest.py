@@ -36,7 +36,7 @@ def admin_dsn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     if kind == "dsn":
         yield os.environ["LAKEMEM_TEST_DSN"]
     elif kind == "docker":
-        from testcontainers.postgres import PostgresContainer
+        from testcontainers.community.postgres import PostgresContainer
 
         with PostgresContainer("pgvector/pgvector:pg17", driver=None) as container:
             yield container.get_connection_url()

@@ -42,7 +42,7 @@ class Connector:
         """
         if self._embedded is not None:
             return self._embedded.start()
-        parameters = {**KEEPALIVE, **self._fixed()}
+        parameters = {**KEEPALIVE, **self._fixed(), "client_encoding": "utf8"}
         if self._credentials is not None:
             credential = self._credentials.credential()
             parameters["password"] = credential.token

@@ -21,6 +21,7 @@ class Description:
     """
 
     server_version: str
+    encoding: str
     vector_schema: str
     has_vector: bool
     bypasses_row_security: bool
@@ -37,8 +38,9 @@ def check_fits(description: Description, schema: str) -> None:
     Raises:
         SchemaOutdatedError: a migration is missing.
         SchemaTooNewError: there are migrations that this version does not know.
-        SchemaError: a migration that was applied is not the one of this version.
+        SchemaError: a migration that was applied is not the one of this version; or the encoding is not UTF8.
     """
+    check_encoding(description)
     known = {migration.number: migration.checksum for migration in migrations()}
     newest = max(known)
     if description.schema_version > newest:
@@ -57,6 +59,15 @@ def check_fits(description: Description, schema: str) -> None:
                 f"migration {number} of schema {schema!r} is not the one that this lakemem has: "
                 "the tables were made by a changed copy of the package"
             )
+
+
+def check_encoding(description: Description) -> None:
+    """Refuse a database that cannot hold every text."""
+    if description.encoding != "UTF8":
+        raise SchemaError(
+            f"this database has the encoding {description.encoding}: create one with "
+            "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+        )
 
 
 def migration_script(schema: str, *, vector_schema: str = "public") -> str:

@@ -8,7 +8,7 @@ from psycopg import AsyncConnection
 
 from lakemem._sql import bind_statements, migrations
 from lakemem.errors import SchemaError
-from lakemem.schema import Description, check_fits
+from lakemem.schema import Description, check_encoding, check_fits
 
 
 class AsyncMigrator:
@@ -23,13 +23,14 @@ class AsyncMigrator:
         row = await cursor.fetchone()
         if row is None:
             raise SchemaError("Postgres does not know the role that is logged in")
-        server_version, vector_schema, has_migrations, bypasses = row
+        server_version, encoding, vector_schema, has_migrations, bypasses = row
         checksums: dict[int, str] = {}
         if has_migrations:
             cursor = await connection.execute(self._statements["schema.applied"])
             checksums = dict(await cursor.fetchall())
         return Description(
             server_version=server_version,
+            encoding=encoding,
             vector_schema=vector_schema or "public",
             has_vector=vector_schema is not None,
             bypasses_row_security=bypasses,
@@ -52,6 +53,7 @@ class AsyncMigrator:
     async def _apply_next(self, connection: AsyncConnection[Any]) -> str | None:
         """Apply one migration, unless none is missing any more."""
         description = await self.describe(connection)
+        check_encoding(description)
         if all(migration.number in description.checksums for migration in migrations()):
             return None
         async with connection.transaction():

@@ -4,6 +4,7 @@
 -- One row about this database, whether it has lakemem's tables or not.
 SELECT
     current_setting('server_version') AS server_version,
+    current_setting('server_encoding') AS encoding,
     (SELECT nspname FROM pg_namespace WHERE oid = extension.extnamespace) AS vector_schema,
     to_regclass(format('%%I.%%I', %(schema)s::text, 'migrations')) IS NOT NULL AS has_migrations,
     role.rolsuper OR role.rolbypassrls AS bypasses_row_security

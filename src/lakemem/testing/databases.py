@@ -29,7 +29,7 @@ class DatabaseFactory:
     """
 
     def __init__(self, admin_dsn: str) -> None:
-        self._admin = conninfo_to_dict(admin_dsn)
+        self._admin = {**conninfo_to_dict(admin_dsn), "client_encoding": "utf8"}
         self._name = f"lakemem_test_{secrets.token_hex(4)}"
         self._password = secrets.token_hex(16)
         self._databases: list[str] = []
@@ -76,12 +76,26 @@ class DatabaseFactory:
                     sql.Identifier(self._name), sql.Literal(self._password)
                 )
             )
-        self._run("CREATE DATABASE {} OWNER {}", empty, self._name)
+        # A server whose default is another encoding can still make a database in UTF8.
+        self._run(
+            "CREATE DATABASE {} OWNER {} TEMPLATE template0"
+            if self._default_encoding() == "UTF8"
+            else "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'",
+            empty,
+            self._name,
+        )
         with self._connect(dbname=empty) as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
         self._run("CREATE DATABASE {} TEMPLATE {} OWNER {}", template, empty, self._name)
         Memory(self._target(template)).setup()
         return template
+
+    def _default_encoding(self) -> str:
+        with self._connect() as connection:
+            row = connection.execute(
+                "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'template0'"
+            ).fetchone()
+        return str(row[0]) if row else ""
 
     def _target(self, name: str) -> Lakebase:
         login: dict[str, Any] = {**self._admin, "user": self._name, "password": self._password, "dbname": name}

@@ -1,0 +1,7 @@
+"""``python -m lakemem``."""
+
+import sys
+
+from lakemem.cli import main
+
+sys.exit(main())
