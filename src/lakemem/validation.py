@@ -12,7 +12,10 @@ from typing import Any
 from lakemem.errors import InvalidInputError
 
 MAX_IDENTIFIER = 255
+# The parts of a primary key must fit together into one entry of an index, 2,704 bytes.
+MAX_IDENTIFIER_BYTES = 600
 MAX_NAMESPACE_DEPTH = 16
+MAX_NAMESPACE_BYTES = 600
 MAX_ITEM_BYTES = 8 * 1024 * 1024
 MAX_VALUE_BYTES = 1024 * 1024
 MAX_METADATA_BYTES = 64 * 1024
@@ -25,7 +28,8 @@ def check_identifier(name: str, value: object) -> str:
     """Return `value` if it can name a user, a thread or a key.
 
     Raises:
-        InvalidInputError: it is not a string, empty, blank, over 255 characters, or has control characters.
+        InvalidInputError: it is not a string, empty, blank, over 255 characters or 600 bytes, or has control
+            characters.
     """
     if not isinstance(value, str):
         raise InvalidInputError(f"{name} must be a string, not {type(value).__name__}")
@@ -35,7 +39,8 @@ def check_identifier(name: str, value: object) -> str:
         raise InvalidInputError(f"{name} has {len(value):,} characters; at most {MAX_IDENTIFIER} are allowed")
     if _CONTROL.search(value):
         raise InvalidInputError(f"{name} must not contain control characters")
-    _check_encodable(name, value)
+    if (size := _utf8_size(name, value)) > MAX_IDENTIFIER_BYTES:
+        raise InvalidInputError(f"{name} takes {size:,} bytes in UTF-8; at most {MAX_IDENTIFIER_BYTES} are allowed")
     return value
 
 
@@ -56,6 +61,8 @@ def check_namespace(namespace: object) -> list[str]:
                 "a namespace label must not contain '.' or '*'; pass one label for each level, "
                 "such as ('a', 'b') for a.b"
             )
+    if sum(len(label.encode()) for label in labels) > MAX_NAMESPACE_BYTES:
+        raise InvalidInputError(f"the labels of a namespace may take {MAX_NAMESPACE_BYTES} bytes together")
     return labels
 
 
@@ -169,9 +176,9 @@ def _check_keys(name: str, value: object) -> None:
                 _check_keys(name, part)
 
 
-def _check_encodable(name: str, value: str) -> None:
+def _utf8_size(name: str, value: str) -> int:
     try:
-        value.encode()
+        return len(value.encode())
     except UnicodeEncodeError:
         raise InvalidInputError(f"{name} must not contain lone surrogates") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from datetime import datetime
 from types import TracebackType
 from typing import Any
@@ -123,9 +124,7 @@ class Memory:
 
     def through(self, wrap: Callable[[Storage], Storage]) -> Memory:
         """The same memory, its operations run by what `wrap` makes of the storage."""
-        memory = object.__new__(Memory)
-        memory._target = self._target
-        memory._embeddings = self._embeddings
+        memory = copy(self)
         memory._storage = wrap(self._storage)
         return memory
 
@@ -157,7 +156,8 @@ class ScopedMemory:
 
     def thread(self, thread_id: str | None = None) -> Thread:
         """A conversation of this owner; a new one without an id."""
-        return Thread(self._storage, self._owner, resolve_thread_id(conversation_id=thread_id))
+        thread_id = resolve_thread_id() if thread_id is None else check_identifier("thread_id", thread_id)
+        return Thread(self._storage, self._owner, thread_id)
 
     def threads(self, limit: int | None = 100) -> list[ThreadInfo]:
         """Return this owner's threads, the last active first."""
