@@ -37,8 +37,12 @@ if TYPE_CHECKING:
     from lakemem.errors import StorageUnavailableError as StorageUnavailableError
     from lakemem.errors import ThreadNotFoundError as ThreadNotFoundError
     from lakemem.integrations.tools import create_memory_tools as create_memory_tools
+    from lakemem.protocols import AsyncLongTermMemory as AsyncLongTermMemory
+    from lakemem.protocols import AsyncShortTermMemory as AsyncShortTermMemory
     from lakemem.protocols import CredentialProvider as CredentialProvider
     from lakemem.protocols import Embedder as Embedder
+    from lakemem.protocols import LongTermMemory as LongTermMemory
+    from lakemem.protocols import ShortTermMemory as ShortTermMemory
     from lakemem.target import Lakebase as Lakebase
     from lakemem.types import Credential as Credential
     from lakemem.types import Health as Health
@@ -81,7 +85,14 @@ _ROOMS = {
         "ThreadNotFoundError",
     ),
     "lakemem.integrations.tools": ("create_memory_tools",),
-    "lakemem.protocols": ("CredentialProvider", "Embedder"),
+    "lakemem.protocols": (
+        "AsyncLongTermMemory",
+        "AsyncShortTermMemory",
+        "CredentialProvider",
+        "Embedder",
+        "LongTermMemory",
+        "ShortTermMemory",
+    ),
     "lakemem.target": ("Lakebase",),
     "lakemem.types": (
         "Credential",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
-from lakemem.types import Credential
+from lakemem.types import Credential, Hit, MemoryRecord
 
 
 @runtime_checkable
@@ -37,3 +37,85 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Return one vector a text, in their order. It may block; lakemem never calls it on an event loop."""
         ...
+
+
+@runtime_checkable
+class AsyncShortTermMemory(Protocol):
+    """One conversation, as a session adapter needs it; :class:`lakemem.AsyncThread` is one."""
+
+    @property
+    def thread_id(self) -> str: ...
+
+    async def append(self, items: Sequence[Mapping[str, Any]]) -> range:
+        """Add JSON objects at the end, all or none of them, and return their positions."""
+        ...
+
+    async def items(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """Return the newest `limit` items (None for all), the oldest of them first."""
+        ...
+
+    async def pop(self) -> dict[str, Any] | None:
+        """Remove the last item and return it; None where there is none."""
+        ...
+
+    async def clear(self) -> None:
+        """Remove all items."""
+        ...
+
+
+@runtime_checkable
+class AsyncLongTermMemory(Protocol):
+    """What is known about one user, as the memory tools need it; :class:`lakemem.AsyncScopedMemory` is one."""
+
+    async def save(self, key: str | None, value: Any, *, namespace: Sequence[str] = ()) -> MemoryRecord: ...
+
+    async def get(self, key: str, *, namespace: Sequence[str] = ()) -> MemoryRecord | None: ...
+
+    async def items(self, *, namespace: Sequence[str] = (), limit: int | None = 100) -> list[MemoryRecord]: ...
+
+    async def update(self, key: str, value: Any, *, namespace: Sequence[str] = ()) -> MemoryRecord: ...
+
+    async def delete(self, key: str, *, namespace: Sequence[str] = ()) -> bool: ...
+
+    async def search(self, query: str, *, namespace: Sequence[str] = (), limit: int | None = 10) -> list[Hit]: ...
+
+
+@runtime_checkable
+class ShortTermMemory(Protocol):
+    """One conversation, as a session adapter needs it; :class:`lakemem.Thread` is one."""
+
+    @property
+    def thread_id(self) -> str: ...
+
+    def append(self, items: Sequence[Mapping[str, Any]]) -> range:
+        """Add JSON objects at the end, all or none of them, and return their positions."""
+        ...
+
+    def items(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """Return the newest `limit` items (None for all), the oldest of them first."""
+        ...
+
+    def pop(self) -> dict[str, Any] | None:
+        """Remove the last item and return it; None where there is none."""
+        ...
+
+    def clear(self) -> None:
+        """Remove all items."""
+        ...
+
+
+@runtime_checkable
+class LongTermMemory(Protocol):
+    """What is known about one user, as the memory tools need it; :class:`lakemem.ScopedMemory` is one."""
+
+    def save(self, key: str | None, value: Any, *, namespace: Sequence[str] = ()) -> MemoryRecord: ...
+
+    def get(self, key: str, *, namespace: Sequence[str] = ()) -> MemoryRecord | None: ...
+
+    def items(self, *, namespace: Sequence[str] = (), limit: int | None = 100) -> list[MemoryRecord]: ...
+
+    def update(self, key: str, value: Any, *, namespace: Sequence[str] = ()) -> MemoryRecord: ...
+
+    def delete(self, key: str, *, namespace: Sequence[str] = ()) -> bool: ...
+
+    def search(self, query: str, *, namespace: Sequence[str] = (), limit: int | None = 10) -> list[Hit]: ...

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from lakemem._async.memory import AsyncScopedMemory
 from lakemem.errors import InvalidInputError, MemoryNotFoundError
+from lakemem.protocols import AsyncLongTermMemory
 from lakemem.resilience import OUTAGES
 from lakemem.tool_specs import LIST_LIMIT, SEARCH_LIMIT, answer, describe_hit, describe_record, spec_named
 
@@ -21,7 +21,7 @@ class AsyncToolbox:
         namespace: where in it the tools work.
     """
 
-    def __init__(self, user: AsyncScopedMemory, namespace: Sequence[str] = ()) -> None:
+    def __init__(self, user: AsyncLongTermMemory, namespace: Sequence[str] = ()) -> None:
         self._user = user
         self._namespace = namespace
 

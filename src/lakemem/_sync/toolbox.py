@@ -6,8 +6,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from lakemem._sync.memory import ScopedMemory
 from lakemem.errors import InvalidInputError, MemoryNotFoundError
+from lakemem.protocols import LongTermMemory
 from lakemem.resilience import OUTAGES
 from lakemem.tool_specs import LIST_LIMIT, SEARCH_LIMIT, answer, describe_hit, describe_record, spec_named
 
@@ -22,7 +22,7 @@ class Toolbox:
         namespace: where in it the tools work.
     """
 
-    def __init__(self, user: ScopedMemory, namespace: Sequence[str] = ()) -> None:
+    def __init__(self, user: LongTermMemory, namespace: Sequence[str] = ()) -> None:
         self._user = user
         self._namespace = namespace
 

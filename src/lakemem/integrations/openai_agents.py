@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from lakemem._async.memory import AsyncMemory, AsyncScopedMemory
-from lakemem._async.threads import AsyncThread
+from lakemem._async.memory import AsyncMemory
 from lakemem._async.toolbox import AsyncToolbox
 from lakemem.errors import ConfigurationError, MissingExtraError
+from lakemem.protocols import AsyncLongTermMemory, AsyncShortTermMemory
 from lakemem.tool_specs import TOOL_SPECS, ToolSpec
 
 try:
@@ -31,12 +31,12 @@ class LakebaseSession:
     Source: the Session protocol, https://openai.github.io/openai-agents-python/sessions/
 
     Args:
-        thread: the conversation, from ``memory.for_user(...).thread(...)``.
+        thread: the conversation, such as ``memory.for_user(...).thread(...)``.
         session_settings: how many of the newest items a run reads, unless the run itself says so.
     """
 
     def __init__(
-        self, thread: AsyncThread, *, session_settings: SessionSettings | dict[str, Any] | None = None
+        self, thread: AsyncShortTermMemory, *, session_settings: SessionSettings | dict[str, Any] | None = None
     ) -> None:
         self._thread = thread
         self.session_id = thread.thread_id
@@ -66,7 +66,7 @@ class LakebaseSession:
         return f"<{type(self).__name__} {self.session_id!r}>"
 
 
-def memory_tools(memory: AsyncMemory | AsyncScopedMemory, *, namespace: Sequence[str] = ()) -> list[Tool]:
+def memory_tools(memory: AsyncMemory | AsyncLongTermMemory, *, namespace: Sequence[str] = ()) -> list[Tool]:
     """Return the memory tools for an agent.
 
     The model never says whose memory it is. With ``memory.for_user(...)`` the tools work for that user. With the
@@ -76,7 +76,7 @@ def memory_tools(memory: AsyncMemory | AsyncScopedMemory, *, namespace: Sequence
     return [_function_tool(spec, memory, namespace) for spec in TOOL_SPECS]
 
 
-def _function_tool(spec: ToolSpec, memory: AsyncMemory | AsyncScopedMemory, namespace: Sequence[str]) -> FunctionTool:
+def _function_tool(spec: ToolSpec, memory: AsyncMemory | AsyncLongTermMemory, namespace: Sequence[str]) -> FunctionTool:
     async def invoke(context: ToolContext[Any], arguments: str) -> str:
         toolbox = AsyncToolbox(_user_of(memory, context.context), namespace)
         return await toolbox.call(spec.name, _parsed(arguments))
@@ -96,8 +96,8 @@ def _parsed(arguments: str) -> object:
         return None
 
 
-def _user_of(memory: AsyncMemory | AsyncScopedMemory, context: Any) -> AsyncScopedMemory:
-    if isinstance(memory, AsyncScopedMemory):
+def _user_of(memory: AsyncMemory | AsyncLongTermMemory, context: Any) -> AsyncLongTermMemory:
+    if not isinstance(memory, AsyncMemory):
         return memory
     user_id = context.get("user_id") if isinstance(context, Mapping) else getattr(context, "user_id", None)
     if user_id is None:
