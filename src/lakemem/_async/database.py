@@ -136,6 +136,8 @@ class AsyncDatabase:
                         )
                     if operation.lock is not None:
                         await connection.execute(_LOCK, [operation.lock])
+                    if operation.first is not None:
+                        await connection.execute(self._statements[operation.first], operation.parameters)
                     cursor = connection.cursor(binary=True)
                     await cursor.execute(statement, operation.parameters)
                 rows = await cursor.fetchall() if cursor.description else []

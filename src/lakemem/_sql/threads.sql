@@ -39,7 +39,12 @@ RETURNING item::text;
 -- name: clear
 DELETE FROM {schema}.thread_items WHERE owner = %(owner)s AND thread_id = %(thread_id)s;
 
+-- name: hold
+-- Waits for the writers of a thread, so that the next statement sees what they wrote.
+SELECT FROM {schema}.threads WHERE owner = %(owner)s AND thread_id = %(thread_id)s FOR UPDATE;
+
 -- name: delete
+-- Run after `hold`: an append that commits in the meantime would leave items without a thread.
 WITH items AS (
     DELETE FROM {schema}.thread_items WHERE owner = %(owner)s AND thread_id = %(thread_id)s
 ), writes AS (

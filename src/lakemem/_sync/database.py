@@ -137,6 +137,8 @@ class Database:
                         )
                     if operation.lock is not None:
                         connection.execute(_LOCK, [operation.lock])
+                    if operation.first is not None:
+                        connection.execute(self._statements[operation.first], operation.parameters)
                     cursor = connection.cursor(binary=True)
                     cursor.execute(statement, operation.parameters)
                 rows = cursor.fetchall() if cursor.description else []

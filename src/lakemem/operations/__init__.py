@@ -26,6 +26,7 @@ class Operation(Generic[T]):
         fallback: the result while memory is down.
         writes: whether it changes something.
         lock: a name; operations with the same name wait for each other.
+        first: a statement that runs before it, with the same parameters, so that it sees what that waited for.
     """
 
     statement: str
@@ -35,6 +36,7 @@ class Operation(Generic[T]):
     fallback: T = field(repr=False)
     writes: bool = False
     lock: str | None = None
+    first: str | None = None
 
     @property
     def size(self) -> int:

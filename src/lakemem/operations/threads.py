@@ -81,6 +81,7 @@ def delete(owner: str, thread_id: str) -> Operation[bool]:
         parse=lambda rows: bool(rows),
         fallback=True,
         writes=True,
+        first="threads.hold",
     )
 
 
