@@ -19,6 +19,15 @@ class CredentialProvider(Protocol):
 
 
 @runtime_checkable
+class CachingCredentialProvider(CredentialProvider, Protocol):
+    """One that keeps a secret, and can be told that Postgres refused it."""
+
+    def invalidate(self, token: str | None = None) -> bool:
+        """Drop this secret, and return whether another login makes sense."""
+        ...
+
+
+@runtime_checkable
 class Embedder(Protocol):
     """Turns texts into vectors.
 

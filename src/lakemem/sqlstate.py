@@ -77,10 +77,24 @@ def translate(error: psycopg.Error) -> LakememError:
     return StorageError(f"Postgres refused the statement (SQLSTATE {state}){_place(error)}", sqlstate=state)
 
 
+def refused_login(error: psycopg.OperationalError) -> bool:
+    """Whether a new connection failed after it had sent its password.
+
+    libpq gives no SQLSTATE for a failed login, and the server's words depend on its language; but it knows that
+    the server had asked for the password (PQconnectionUsedPassword). So it is the login itself that was refused,
+    or something behind it, such as a database that is not there.
+    """
+    return error.sqlstate is None and error.pgconn is not None and bool(error.pgconn.used_password)
+
+
 def _without_sqlstate(error: psycopg.Error) -> LakememError:
     if isinstance(error, psycopg.OperationalError):
         # Raised by libpq, not by the server: it names host, port and user, and never a password.
         reason = " ".join(str(error).split())
+        if refused_login(error):
+            return StorageUnavailableError(
+                f"Postgres refused the login: {reason}; check that the role exists and its password or token is valid"
+            )
         return StorageUnavailableError(f"Postgres cannot be reached: {reason}")
     return StorageError(f"the database driver refused the call ({type(error).__name__})")
 

@@ -18,6 +18,8 @@ Kind: TypeAlias = Literal["instance", "endpoint", "branch", "dsn", "environment"
 DEFAULT_LAKEBASE_DATABASE = "databricks_postgres"
 DEFAULT_EMBEDDED_VERSION = 18
 
+_WHERE_AND_WHO = {"host", "user", "password", "dbname"}
+
 
 @dataclass(frozen=True, slots=True)
 class Lakebase:
@@ -35,24 +37,30 @@ class Lakebase:
     parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def instance(cls, name: str, *, database: str = DEFAULT_LAKEBASE_DATABASE) -> Lakebase:
-        """A provisioned Lakebase instance, by its name."""
-        return cls("instance", _required("instance name", name), database)
+    def instance(cls, name: str, *, database: str = DEFAULT_LAKEBASE_DATABASE, **parameters: Any) -> Lakebase:
+        """A provisioned Lakebase instance, by its name, or any Lakebase by its DNS name.
+
+        Args:
+            parameters: of libpq, such as ``sslmode="verify-full"``, ``sslrootcert``, ``hostaddr``, ``user``.
+        """
+        return cls("instance", _required("instance name", name), database, parameters)
 
     @classmethod
-    def endpoint(cls, path: str, *, database: str = DEFAULT_LAKEBASE_DATABASE) -> Lakebase:
-        """An autoscaling endpoint: ``projects/P/branches/B/endpoints/E``."""
+    def endpoint(cls, path: str, *, database: str = DEFAULT_LAKEBASE_DATABASE, **parameters: Any) -> Lakebase:
+        """An autoscaling endpoint: ``projects/P/branches/B/endpoints/E``; `parameters` as for an instance."""
         parts = _required("endpoint", path).split("/")
         if len(parts) != 6 or parts[0::2] != ["projects", "branches", "endpoints"] or not all(parts):
             raise ConfigurationError(f"an autoscaling endpoint reads projects/P/branches/B/endpoints/E, not {path!r}")
-        return cls("endpoint", path, database)
+        return cls("endpoint", path, database, parameters)
 
     @classmethod
-    def branch(cls, project: str, branch: str, *, database: str = DEFAULT_LAKEBASE_DATABASE) -> Lakebase:
-        """The read-write endpoint of an autoscaling project's branch."""
+    def branch(
+        cls, project: str, branch: str, *, database: str = DEFAULT_LAKEBASE_DATABASE, **parameters: Any
+    ) -> Lakebase:
+        """The read-write endpoint of an autoscaling project's branch; `parameters` as for an instance."""
         project = _required("project", project).removeprefix("projects/")
         branch = _required("branch", branch).rpartition("/")[2]
-        return cls("branch", f"projects/{project}/branches/{branch}", database)
+        return cls("branch", f"projects/{project}/branches/{branch}", database, parameters)
 
     @classmethod
     def dsn(cls, url: str) -> Lakebase:
@@ -121,6 +129,11 @@ class Lakebase:
         environ = os.environ if environ is None else environ
         return _from_environment(environ, database)
 
+    @property
+    def is_lakebase(self) -> bool:
+        """Whether a Databricks workspace knows its address and makes its tokens."""
+        return self.kind in ("instance", "endpoint", "branch")
+
     def __str__(self) -> str:
         database = f", database {self.database}" if self.database else ""
         return {
@@ -180,18 +193,27 @@ def _from_environment(environ: Mapping[str, str], database: str | None) -> Lakeb
                 "unset one of them"
             )
         return target if target.database or not database else _with_database(target, database)
+    libpq = _libpq_settings(environ)
+    # What names another server, or another role than the token's, is not meant for a Lakebase that has a name.
+    beside_name = {option: value for option, value in libpq.items() if option not in _WHERE_AND_WHO}
     if endpoint:
-        return Lakebase.endpoint(endpoint, **named)
+        return Lakebase.endpoint(endpoint, **named, **beside_name)
     if project and branch:
-        return Lakebase.branch(project, branch, **named)
+        return Lakebase.branch(project, branch, **named, **beside_name)
     if instance := setting("LAKEBASE_INSTANCE_NAME"):
-        return Lakebase.instance(instance, **named)
+        return Lakebase.instance(instance, **named, **beside_name)
     if host := setting("PGHOST"):
-        port = setting("PGPORT")
-        if port and not port.isdecimal():
-            raise ConfigurationError(f"PGPORT must be a number, not {port!r}")
-        return Lakebase("environment", host, database or setting("PGDATABASE"), _libpq_settings(environ))
+        database = database or setting("PGDATABASE")
+        if _is_databricks_app(environ):
+            return Lakebase("instance", host, database or DEFAULT_LAKEBASE_DATABASE, beside_name)
+        return Lakebase("environment", host, database, libpq)
     return Lakebase.embedded()
+
+
+def _is_databricks_app(environ: Mapping[str, str]) -> bool:
+    """Whether the platform injected PGHOST: it then logs in as the app's service principal, by tokens."""
+    user = environ.get("PGUSER")
+    return bool(user) and user == environ.get("DATABRICKS_CLIENT_ID") and not environ.get("PGPASSWORD")
 
 
 def _check_autoscaling(endpoint: str | None, project: str | None, branch: str | None) -> None:
@@ -213,6 +235,9 @@ def _check_autoscaling(endpoint: str | None, project: str | None, branch: str | 
 
 def _libpq_settings(environ: Mapping[str, str]) -> dict[str, Any]:
     """What libpq itself would read, so that a mapping other than the process's environment works too."""
+    port = environ.get("PGPORT", "")
+    if port and not port.isdecimal():
+        raise ConfigurationError(f"PGPORT must be a number, not {port!r}")
     names = {
         "PGHOST": "host",
         "PGHOSTADDR": "hostaddr",

@@ -8,23 +8,25 @@ import selectors
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from lakemem._async.migrate import AsyncMigrator
 from lakemem._sql import bind_statements
 from lakemem.connecting import Connector
-from lakemem.errors import ConfigurationError, LakememError, SchemaError
+from lakemem.errors import ConfigurationError, LakememError, SchemaError, StorageUnavailableError
 from lakemem.operations import Operation
 from lakemem.schema import Description, check_fits
-from lakemem.sqlstate import translate
+from lakemem.sqlstate import refused_login, translate
 from lakemem.types import Health
 from lakemem.waiting import acall_blocking, monotonic
 
 T = TypeVar("T")
+Row: TypeAlias = tuple[Any, ...]
 
 logger = logging.getLogger("lakemem")
 
@@ -47,6 +49,45 @@ class AsyncStorage(Protocol):
     async def health(self) -> Health: ...
 
     async def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T: ...
+
+
+class AsyncLogin(AsyncConnection[Row]):
+    """A connection that logs in as its connector says: with a token of now, and once more if that is refused.
+
+    It is autocommit (a pipeline is a transaction without BEGIN and COMMIT), and prepares every statement at its
+    first use, for there are only a few dozen of them.
+    """
+
+    @classmethod
+    async def connect(  # type: ignore[override]
+        cls, conninfo: str = "", *, connector: Connector, logins: Logins | None = None, **parameters: Any
+    ) -> Self:
+        try:
+            connection = await cls._log_in(connector, parameters)
+        except (psycopg.Error, LakememError) as error:
+            if logins is not None:
+                logins.last_failure = translate(error) if isinstance(error, psycopg.Error) else error
+            raise
+        if logins is not None:
+            logins.last_failure = None
+        return connection
+
+    @classmethod
+    async def _log_in(cls, connector: Connector, parameters: dict[str, Any], *, again: bool = True) -> Self:
+        login = await acall_blocking(connector.parameters)
+        try:
+            return await super().connect(**{**login, **parameters}, autocommit=True, prepare_threshold=0)
+        except psycopg.OperationalError as error:
+            if not (again and refused_login(error) and connector.refused(login)):
+                raise
+        return await cls._log_in(connector, parameters, again=False)
+
+
+@dataclass
+class Logins:
+    """Why the last login of a pool failed; None when it did not."""
+
+    last_failure: LakememError | None = None
 
 
 class AsyncDatabase:
@@ -78,7 +119,8 @@ class AsyncDatabase:
         self._max_size = max_size
         self._timeout = timeout
         self._opening = asyncio.Lock()
-        self._pool: AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]] | None = None
+        self._logins = Logins()
+        self._pool: AsyncConnectionPool[AsyncLogin] | None = None
         self._statements: Mapping[str, bytes] = {}
 
     @property
@@ -146,7 +188,7 @@ class AsyncDatabase:
                 return operation.fallback
             raise translate(error) from None
         except psycopg.Error as error:
-            raise translate(error) from None
+            raise self._translated(error) from None
         return operation.parse(rows)
 
     async def health(self) -> Health:
@@ -189,7 +231,7 @@ class AsyncDatabase:
         return description
 
     @asynccontextmanager
-    async def _borrowed(self) -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
+    async def _borrowed(self) -> AsyncIterator[AsyncConnection[Row]]:
         if self._pool is None:
             async with self._connection() as connection:
                 yield connection
@@ -198,34 +240,36 @@ class AsyncDatabase:
             async with self._pool.connection() as connection:
                 yield connection
         except psycopg.Error as error:
-            raise translate(error) from None
+            raise self._translated(error) from None
+
+    def _translated(self, error: psycopg.Error) -> LakememError:
+        """A pool that has no connection says only that; why is known from its last login."""
+        failure = self._logins.last_failure
+        if not isinstance(error, PoolTimeout) or failure is None:
+            return translate(error)
+        return StorageUnavailableError(f"no database connection in time: {failure}")
 
     async def _open_pool(self, description: Description) -> None:
         self._statements = bind_statements(self._schema, description.vector_schema)
-        pool: AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]] = AsyncConnectionPool(
-            kwargs=self._parameters,
+        pool = AsyncConnectionPool(
+            connection_class=AsyncLogin,
+            kwargs={"connector": self._connector, "logins": self._logins},
             check=_check_alive,
             timeout=self._timeout,
             open=False,
             name="lakemem",
             min_size=self._min_size,
             max_size=self._max_size,
+            max_lifetime=self._connector.max_age,
         )
         await pool.open()
         self._pool = pool
 
-    async def _parameters(self) -> dict[str, Any]:
-        # Each connection is autocommit (a pipeline is a transaction without BEGIN and COMMIT), and prepares every
-        # statement at its first use, for there are only a few dozen of them.
-        parameters = await acall_blocking(self._connector.parameters)
-        return {**parameters, "autocommit": True, "prepare_threshold": 0}
-
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
+    async def _connection(self) -> AsyncIterator[AsyncConnection[Row]]:
         """A connection of its own: its errors say why a login failed, those of a pool only that none is free."""
-        parameters = await self._parameters()
         try:
-            async with await AsyncConnection.connect(**parameters) as connection:
+            async with await AsyncLogin.connect(connector=self._connector) as connection:
                 yield connection
         except psycopg.Error as error:
             raise translate(error) from None

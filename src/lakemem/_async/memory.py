@@ -12,7 +12,7 @@ from typing import Any
 from lakemem._async.checkpoints import AsyncCheckpoints
 from lakemem._async.database import AsyncDatabase, AsyncStorage
 from lakemem._async.threads import AsyncThread
-from lakemem.connecting import Connector
+from lakemem.connecting import connector_for
 from lakemem.context import resolve_thread_id
 from lakemem.embedding import CheckedEmbedder
 from lakemem.errors import EmbedderUnavailableError
@@ -68,7 +68,7 @@ class AsyncMemory:
         self._target = Lakebase.from_env() if target is None else target
         self._embeddings = AsyncEmbeddings(embedder, embedding_deadline)
         self._storage: AsyncStorage = AsyncDatabase(
-            Connector(self._target, credentials),
+            connector_for(self._target, credentials),
             schema=check_identifier("schema", schema),
             migrate=self._target.kind == "embedded" if migrate is None else migrate,
             min_size=min_size,

@@ -9,23 +9,25 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import Connection
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from lakemem._sql import bind_statements
 from lakemem._sync.migrate import Migrator
 from lakemem.connecting import Connector
-from lakemem.errors import ConfigurationError, LakememError, SchemaError
+from lakemem.errors import ConfigurationError, LakememError, SchemaError, StorageUnavailableError
 from lakemem.operations import Operation
 from lakemem.schema import Description, check_fits
-from lakemem.sqlstate import translate
+from lakemem.sqlstate import refused_login, translate
 from lakemem.types import Health
 from lakemem.waiting import call_blocking, monotonic
 
 T = TypeVar("T")
+Row: TypeAlias = tuple[Any, ...]
 
 logger = logging.getLogger("lakemem")
 
@@ -48,6 +50,45 @@ class Storage(Protocol):
     def health(self) -> Health: ...
 
     def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T: ...
+
+
+class Login(Connection[Row]):
+    """A connection that logs in as its connector says: with a token of now, and once more if that is refused.
+
+    It is autocommit (a pipeline is a transaction without BEGIN and COMMIT), and prepares every statement at its
+    first use, for there are only a few dozen of them.
+    """
+
+    @classmethod
+    def connect(  # type: ignore[override]
+        cls, conninfo: str = "", *, connector: Connector, logins: Logins | None = None, **parameters: Any
+    ) -> Self:
+        try:
+            connection = cls._log_in(connector, parameters)
+        except (psycopg.Error, LakememError) as error:
+            if logins is not None:
+                logins.last_failure = translate(error) if isinstance(error, psycopg.Error) else error
+            raise
+        if logins is not None:
+            logins.last_failure = None
+        return connection
+
+    @classmethod
+    def _log_in(cls, connector: Connector, parameters: dict[str, Any], *, again: bool = True) -> Self:
+        login = call_blocking(connector.parameters)
+        try:
+            return super().connect(**{**login, **parameters}, autocommit=True, prepare_threshold=0)
+        except psycopg.OperationalError as error:
+            if not (again and refused_login(error) and connector.refused(login)):
+                raise
+        return cls._log_in(connector, parameters, again=False)
+
+
+@dataclass
+class Logins:
+    """Why the last login of a pool failed; None when it did not."""
+
+    last_failure: LakememError | None = None
 
 
 class Database:
@@ -79,7 +120,8 @@ class Database:
         self._max_size = max_size
         self._timeout = timeout
         self._opening = threading.Lock()
-        self._pool: ConnectionPool[Connection[tuple[Any, ...]]] | None = None
+        self._logins = Logins()
+        self._pool: ConnectionPool[Login] | None = None
         self._statements: Mapping[str, bytes] = {}
 
     @property
@@ -147,7 +189,7 @@ class Database:
                 return operation.fallback
             raise translate(error) from None
         except psycopg.Error as error:
-            raise translate(error) from None
+            raise self._translated(error) from None
         return operation.parse(rows)
 
     def health(self) -> Health:
@@ -190,7 +232,7 @@ class Database:
         return description
 
     @contextmanager
-    def _borrowed(self) -> Iterator[Connection[tuple[Any, ...]]]:
+    def _borrowed(self) -> Iterator[Connection[Row]]:
         if self._pool is None:
             with self._connection() as connection:
                 yield connection
@@ -199,34 +241,36 @@ class Database:
             with self._pool.connection() as connection:
                 yield connection
         except psycopg.Error as error:
-            raise translate(error) from None
+            raise self._translated(error) from None
+
+    def _translated(self, error: psycopg.Error) -> LakememError:
+        """A pool that has no connection says only that; why is known from its last login."""
+        failure = self._logins.last_failure
+        if not isinstance(error, PoolTimeout) or failure is None:
+            return translate(error)
+        return StorageUnavailableError(f"no database connection in time: {failure}")
 
     def _open_pool(self, description: Description) -> None:
         self._statements = bind_statements(self._schema, description.vector_schema)
-        pool: ConnectionPool[Connection[tuple[Any, ...]]] = ConnectionPool(
-            kwargs=self._parameters,
+        pool = ConnectionPool(
+            connection_class=Login,
+            kwargs={"connector": self._connector, "logins": self._logins},
             check=_check_alive,
             timeout=self._timeout,
             open=False,
             name="lakemem",
             min_size=self._min_size,
             max_size=self._max_size,
+            max_lifetime=self._connector.max_age,
         )
         pool.open()
         self._pool = pool
 
-    def _parameters(self) -> dict[str, Any]:
-        # Each connection is autocommit (a pipeline is a transaction without BEGIN and COMMIT), and prepares every
-        # statement at its first use, for there are only a few dozen of them.
-        parameters = call_blocking(self._connector.parameters)
-        return {**parameters, "autocommit": True, "prepare_threshold": 0}
-
     @contextmanager
-    def _connection(self) -> Iterator[Connection[tuple[Any, ...]]]:
+    def _connection(self) -> Iterator[Connection[Row]]:
         """A connection of its own: its errors say why a login failed, those of a pool only that none is free."""
-        parameters = self._parameters()
         try:
-            with Connection.connect(**parameters) as connection:
+            with Login.connect(connector=self._connector) as connection:
                 yield connection
         except psycopg.Error as error:
             raise translate(error) from None

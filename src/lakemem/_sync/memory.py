@@ -13,7 +13,7 @@ from typing import Any
 from lakemem._sync.checkpoints import Checkpoints
 from lakemem._sync.database import Database, Storage
 from lakemem._sync.threads import Thread
-from lakemem.connecting import Connector
+from lakemem.connecting import connector_for
 from lakemem.context import resolve_thread_id
 from lakemem.embedding import CheckedEmbedder
 from lakemem.errors import EmbedderUnavailableError
@@ -69,7 +69,7 @@ class Memory:
         self._target = Lakebase.from_env() if target is None else target
         self._embeddings = Embeddings(embedder, embedding_deadline)
         self._storage: Storage = Database(
-            Connector(self._target, credentials),
+            connector_for(self._target, credentials),
             schema=check_identifier("schema", schema),
             migrate=self._target.kind == "embedded" if migrate is None else migrate,
             min_size=min_size,
