@@ -1,0 +1,148 @@
+"""What a call costs: one wait for the network, whatever it does.
+
+A proxy between lakemem and Postgres counts. Each call is one round trip; the statements in it are those that
+set the owner, take a lock where one is needed, and do the work.
+"""
+
+from __future__ import annotations
+
+import inspect
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import pytest
+
+from lakemem import AsyncMemory, AsyncScopedMemory, AsyncThread, Lakebase, MemoryNotFoundError
+from lakemem._async.checkpoints import AsyncCheckpoints
+from lakemem.embedding import CallableEmbedder
+from lakemem.operations import threads
+from lakemem.operations.checkpoints import Address, Blob
+from tests.support.proxy import Proxy
+
+Call: TypeAlias = Callable[[AsyncScopedMemory], Awaitable[Any]]
+
+ADDRESS = Address("t", "", "1")
+
+# call -> (statements, how it is made)
+THREAD_CALLS: dict[str, tuple[int, Call]] = {
+    "append": (2, lambda user: user.thread("t").append([{"n": 1}, {"n": 2}, {"n": 3}])),
+    "items": (2, lambda user: user.thread("t").items()),
+    "messages": (2, lambda user: user.thread("t").messages(limit=2)),
+    "info": (2, lambda user: user.thread("t").info()),
+    "pop": (3, lambda user: user.thread("t").pop()),
+    "clear": (2, lambda user: user.thread("t").clear()),
+    "delete": (3, lambda user: user.thread("t").delete()),
+}
+MEMORY_CALLS: dict[str, tuple[int, Call]] = {
+    "save": (3, lambda user: user.save("colour", {"likes": "blue"}, metadata={"a": 1}, expires_in=60)),
+    "get": (2, lambda user: user.get("colour")),
+    "items": (2, lambda user: user.items(filter={"a": 1}, limit=5)),
+    "search": (2, lambda user: user.search("which colour", filter={"a": 1}, min_similarity=-1)),
+    "update": (3, lambda user: user.update("colour", {"likes": "red"})),
+    "delete": (3, lambda user: user.delete("colour")),
+    "threads": (2, lambda user: user.threads()),
+}
+CHECKPOINT_CALLS: dict[str, tuple[int, Call]] = {
+    "put": (
+        2,
+        lambda user: user.checkpoints.put(
+            ADDRESS,
+            parent_checkpoint_id=None,
+            checkpoint=Blob("json", b"{}"),
+            metadata="{}",
+            channel_versions='{"a": "1"}',
+            blobs={"a": ("1", Blob("json", b"1"))},
+        ),
+    ),
+    "put_writes": (
+        2,
+        lambda user: user.checkpoints.put_writes(
+            ADDRESS, task_id="1", task_path="", writes=[(0, "a", Blob("json", b"2"))], replace=False
+        ),
+    ),
+    "get": (2, lambda user: user.checkpoints.get("t", "")),
+    "list": (2, lambda user: user.checkpoints.list(thread_id="t")),
+    "delete_thread": (2, lambda user: user.checkpoints.delete_thread("t")),
+}
+CALLS = {
+    f"{group}.{name}": cost_and_call
+    for group, calls in (("thread", THREAD_CALLS), ("memory", MEMORY_CALLS), ("checkpoints", CHECKPOINT_CALLS))
+    for name, cost_and_call in calls.items()
+}
+
+
+def embed(texts: Sequence[str]) -> list[list[float]]:
+    return [[float(len(text)), 1.0] for text in texts]
+
+
+@pytest.fixture
+def proxy(target: Lakebase) -> Iterator[Proxy]:
+    with Proxy(target) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def memory(proxy: Proxy) -> AsyncIterator[AsyncMemory]:
+    embedder = CallableEmbedder(embed, model="length", dimensions=2)
+    async with AsyncMemory(proxy.target, embedder=embedder, max_size=1) as memory:
+        # The first call waits for the pool's connection, which the pool makes on its own.
+        await memory.for_user("alice").threads()
+        yield memory
+
+
+@pytest.mark.parametrize(
+    ("owner", "calls", "makes_no_call"),
+    [
+        (AsyncThread, THREAD_CALLS, set()),
+        (AsyncScopedMemory, MEMORY_CALLS, {"thread"}),
+        (AsyncCheckpoints, CHECKPOINT_CALLS, set()),
+    ],
+)
+def test_every_call_is_in_the_table(owner: type, calls: dict[str, object], makes_no_call: set[str]) -> None:
+    public = {name for name in vars(owner) if not name.startswith("_")}
+    assert {name for name in public if inspect.isfunction(vars(owner)[name])} - makes_no_call == set(calls)
+
+
+async def test_every_call_is_one_round_trip_also_the_first_time(alice: AsyncScopedMemory, proxy: Proxy) -> None:
+    expected = {name: (1, statements, 0) for name, (statements, _) in CALLS.items()}
+    for _ in range(2):
+        counted = {}
+        for name, (_, call) in CALLS.items():
+            proxy.reset()
+            await call(alice)
+            counted[name] = (proxy.round_trips, proxy.statements, proxy.connections)
+        assert counted == expected
+
+
+async def test_a_large_item_is_one_round_trip(alice: AsyncScopedMemory, proxy: Proxy) -> None:
+    proxy.reset()
+    await alice.thread("t").append([{"content": "x" * 2_000_000}])
+    assert proxy.round_trips == 1
+    await alice.thread("t").items()
+    assert proxy.round_trips == 2
+
+
+async def test_a_call_that_fails_is_one_round_trip(alice: AsyncScopedMemory, proxy: Proxy) -> None:
+    proxy.reset()
+    with pytest.raises(MemoryNotFoundError):
+        await alice.update("nothing", {})
+    assert proxy.round_trips == 1
+
+
+async def test_a_write_with_an_id_is_one_round_trip_applied_or_not(
+    memory: AsyncMemory, alice: AsyncScopedMemory, proxy: Proxy
+) -> None:
+    append, write_id = threads.append(alice.owner, "t", [{"n": 1}]), uuid.uuid4()
+    for _ in range(2):
+        proxy.reset()
+        await memory._storage.run(append, write_id=write_id)
+        assert (proxy.round_trips, proxy.statements) == (1, 3)
+
+
+async def test_what_is_refused_before_it_is_sent_costs_no_round_trip(alice: AsyncScopedMemory, proxy: Proxy) -> None:
+    proxy.reset()
+    with pytest.raises(ValueError, match="namespace"):
+        await alice.get("key", namespace=("a.b",))
+    assert await alice.thread("t").append([]) == range(0)
+    assert proxy.round_trips == 0

@@ -1,0 +1,147 @@
+# Generated from tests/_async/test_round_trips.py by tools/unasync.py: edit that file, then run `make generate`.
+"""What a call costs: one wait for the network, whatever it does.
+
+A proxy between lakemem and Postgres counts. Each call is one round trip; the statements in it are those that
+set the owner, take a lock where one is needed, and do the work.
+"""
+
+from __future__ import annotations
+
+import inspect
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import pytest
+
+from lakemem import Lakebase, Memory, MemoryNotFoundError, ScopedMemory, Thread
+from lakemem._sync.checkpoints import Checkpoints
+from lakemem.embedding import CallableEmbedder
+from lakemem.operations import threads
+from lakemem.operations.checkpoints import Address, Blob
+from tests.support.proxy import Proxy
+
+Call: TypeAlias = Callable[[ScopedMemory], Any]
+
+ADDRESS = Address("t", "", "1")
+
+# call -> (statements, how it is made)
+THREAD_CALLS: dict[str, tuple[int, Call]] = {
+    "append": (2, lambda user: user.thread("t").append([{"n": 1}, {"n": 2}, {"n": 3}])),
+    "items": (2, lambda user: user.thread("t").items()),
+    "messages": (2, lambda user: user.thread("t").messages(limit=2)),
+    "info": (2, lambda user: user.thread("t").info()),
+    "pop": (3, lambda user: user.thread("t").pop()),
+    "clear": (2, lambda user: user.thread("t").clear()),
+    "delete": (3, lambda user: user.thread("t").delete()),
+}
+MEMORY_CALLS: dict[str, tuple[int, Call]] = {
+    "save": (3, lambda user: user.save("colour", {"likes": "blue"}, metadata={"a": 1}, expires_in=60)),
+    "get": (2, lambda user: user.get("colour")),
+    "items": (2, lambda user: user.items(filter={"a": 1}, limit=5)),
+    "search": (2, lambda user: user.search("which colour", filter={"a": 1}, min_similarity=-1)),
+    "update": (3, lambda user: user.update("colour", {"likes": "red"})),
+    "delete": (3, lambda user: user.delete("colour")),
+    "threads": (2, lambda user: user.threads()),
+}
+CHECKPOINT_CALLS: dict[str, tuple[int, Call]] = {
+    "put": (
+        2,
+        lambda user: user.checkpoints.put(
+            ADDRESS,
+            parent_checkpoint_id=None,
+            checkpoint=Blob("json", b"{}"),
+            metadata="{}",
+            channel_versions='{"a": "1"}',
+            blobs={"a": ("1", Blob("json", b"1"))},
+        ),
+    ),
+    "put_writes": (
+        2,
+        lambda user: user.checkpoints.put_writes(
+            ADDRESS, task_id="1", task_path="", writes=[(0, "a", Blob("json", b"2"))], replace=False
+        ),
+    ),
+    "get": (2, lambda user: user.checkpoints.get("t", "")),
+    "list": (2, lambda user: user.checkpoints.list(thread_id="t")),
+    "delete_thread": (2, lambda user: user.checkpoints.delete_thread("t")),
+}
+CALLS = {
+    f"{group}.{name}": cost_and_call
+    for group, calls in (("thread", THREAD_CALLS), ("memory", MEMORY_CALLS), ("checkpoints", CHECKPOINT_CALLS))
+    for name, cost_and_call in calls.items()
+}
+
+
+def embed(texts: Sequence[str]) -> list[list[float]]:
+    return [[float(len(text)), 1.0] for text in texts]
+
+
+@pytest.fixture
+def proxy(target: Lakebase) -> Iterator[Proxy]:
+    with Proxy(target) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def memory(proxy: Proxy) -> Iterator[Memory]:
+    embedder = CallableEmbedder(embed, model="length", dimensions=2)
+    with Memory(proxy.target, embedder=embedder, max_size=1) as memory:
+        # The first call waits for the pool's connection, which the pool makes on its own.
+        memory.for_user("alice").threads()
+        yield memory
+
+
+@pytest.mark.parametrize(
+    ("owner", "calls", "makes_no_call"),
+    [
+        (Thread, THREAD_CALLS, set()),
+        (ScopedMemory, MEMORY_CALLS, {"thread"}),
+        (Checkpoints, CHECKPOINT_CALLS, set()),
+    ],
+)
+def test_every_call_is_in_the_table(owner: type, calls: dict[str, object], makes_no_call: set[str]) -> None:
+    public = {name for name in vars(owner) if not name.startswith("_")}
+    assert {name for name in public if inspect.isfunction(vars(owner)[name])} - makes_no_call == set(calls)
+
+
+def test_every_call_is_one_round_trip_also_the_first_time(alice: ScopedMemory, proxy: Proxy) -> None:
+    expected = {name: (1, statements, 0) for name, (statements, _) in CALLS.items()}
+    for _ in range(2):
+        counted = {}
+        for name, (_, call) in CALLS.items():
+            proxy.reset()
+            call(alice)
+            counted[name] = (proxy.round_trips, proxy.statements, proxy.connections)
+        assert counted == expected
+
+
+def test_a_large_item_is_one_round_trip(alice: ScopedMemory, proxy: Proxy) -> None:
+    proxy.reset()
+    alice.thread("t").append([{"content": "x" * 2_000_000}])
+    assert proxy.round_trips == 1
+    alice.thread("t").items()
+    assert proxy.round_trips == 2
+
+
+def test_a_call_that_fails_is_one_round_trip(alice: ScopedMemory, proxy: Proxy) -> None:
+    proxy.reset()
+    with pytest.raises(MemoryNotFoundError):
+        alice.update("nothing", {})
+    assert proxy.round_trips == 1
+
+
+def test_a_write_with_an_id_is_one_round_trip_applied_or_not(memory: Memory, alice: ScopedMemory, proxy: Proxy) -> None:
+    append, write_id = threads.append(alice.owner, "t", [{"n": 1}]), uuid.uuid4()
+    for _ in range(2):
+        proxy.reset()
+        memory._storage.run(append, write_id=write_id)
+        assert (proxy.round_trips, proxy.statements) == (1, 3)
+
+
+def test_what_is_refused_before_it_is_sent_costs_no_round_trip(alice: ScopedMemory, proxy: Proxy) -> None:
+    proxy.reset()
+    with pytest.raises(ValueError, match="namespace"):
+        alice.get("key", namespace=("a.b",))
+    assert alice.thread("t").append([]) == range(0)
+    assert proxy.round_trips == 0
