@@ -46,13 +46,10 @@ class AsyncCheckpoints:
         task_id: str,
         task_path: str,
         writes: Sequence[tuple[int, str, Blob]],
-        replace: bool,
     ) -> None:
         """See :func:`lakemem.operations.checkpoints.put_writes`."""
         await self._storage.run(
-            checkpoints.put_writes(
-                self._owner, address, task_id=task_id, task_path=task_path, writes=writes, replace=replace
-            )
+            checkpoints.put_writes(self._owner, address, task_id=task_id, task_path=task_path, writes=writes)
         )
 
     async def get(

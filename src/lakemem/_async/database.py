@@ -121,6 +121,9 @@ class AsyncDatabase:
         self._opening = asyncio.Lock()
         self._logins = Logins()
         self._pool: AsyncConnectionPool[AsyncLogin] | None = None
+        # async only:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # end async only
         self._statements: Mapping[str, bytes] = {}
 
     @property
@@ -166,6 +169,12 @@ class AsyncDatabase:
         """
         if self._pool is None:
             raise ConfigurationError("the memory is not open: use `async with`, `with`, or call open()")
+        # async only:
+        if self._loop is not asyncio.get_running_loop():
+            raise ConfigurationError(
+                "the memory was opened on another event loop: open one on each loop, or use the sync Memory"
+            )
+        # end async only
         statement = self._statements[operation.statement]
         try:
             async with self._pool.connection() as connection:
@@ -264,6 +273,9 @@ class AsyncDatabase:
         )
         await pool.open()
         self._pool = pool
+        # async only:
+        self._loop = asyncio.get_running_loop()
+        # end async only
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection[Row]]:

@@ -26,20 +26,9 @@ ON CONFLICT (owner, thread_id, checkpoint_ns, checkpoint_id) DO UPDATE
         channel_versions = excluded.channel_versions, metadata = excluded.metadata;
 
 -- name: put_writes
-INSERT INTO {schema}.checkpoint_writes (
-    owner, thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob
-)
-SELECT
-    %(owner)s, %(thread_id)s, %(checkpoint_ns)s, %(checkpoint_id)s, %(task_id)s, %(task_path)s,
-    given.idx, given.channel, given.type, given.blob
-FROM unnest(
-    %(idxs)s::integer[], %(channels)s::text[], %(types)s::text[], %(blobs)s::bytea[]
-) AS given (idx, channel, type, blob)
-ON CONFLICT (owner, thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO NOTHING;
-
--- name: replace_writes
--- Errors, interrupts and resumes: the latest counts.
-INSERT INTO {schema}.checkpoint_writes (
+-- What a task wrote stays as it was first written. Errors, interrupts and resumes have negative indices: the
+-- latest counts.
+INSERT INTO {schema}.checkpoint_writes AS stored (
     owner, thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob
 )
 SELECT
@@ -49,7 +38,8 @@ FROM unnest(
     %(idxs)s::integer[], %(channels)s::text[], %(types)s::text[], %(blobs)s::bytea[]
 ) AS given (idx, channel, type, blob)
 ON CONFLICT (owner, thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO UPDATE
-    SET task_path = excluded.task_path, channel = excluded.channel, type = excluded.type, blob = excluded.blob;
+    SET task_path = excluded.task_path, channel = excluded.channel, type = excluded.type, blob = excluded.blob
+    WHERE stored.idx < 0;
 
 -- name: get
 -- The checkpoint with this id, or the newest where the id is NULL.

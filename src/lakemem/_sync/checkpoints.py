@@ -47,13 +47,10 @@ class Checkpoints:
         task_id: str,
         task_path: str,
         writes: Sequence[tuple[int, str, Blob]],
-        replace: bool,
     ) -> None:
         """See :func:`lakemem.operations.checkpoints.put_writes`."""
         self._storage.run(
-            checkpoints.put_writes(
-                self._owner, address, task_id=task_id, task_path=task_path, writes=writes, replace=replace
-            )
+            checkpoints.put_writes(self._owner, address, task_id=task_id, task_path=task_path, writes=writes)
         )
 
     def get(self, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None = None) -> StoredCheckpoint | None:

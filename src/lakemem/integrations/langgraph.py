@@ -38,6 +38,8 @@ except ImportError as error:
     raise MissingExtraError("langgraph", "lakemem.integrations.langgraph") from error
 
 MAX_METADATA_BYTES = 1024 * 1024
+MAX_INLINE_TEXT = 1024
+"""A longer text is stored apart, and so not again with every checkpoint that it stands in."""
 
 
 class _Codec(BaseCheckpointSaver[str]):
@@ -68,7 +70,7 @@ class _Codec(BaseCheckpointSaver[str]):
         channel.
         """
         versions, values = checkpoint["channel_versions"], checkpoint["channel_values"]
-        apart = {name for name, value in values.items() if name in versions and not _is_primitive(value)}
+        apart = {name for name, value in values.items() if name in versions and not _is_small(value)}
         body = {
             **checkpoint,
             "channel_values": {name: value for name, value in values.items() if name not in apart},
@@ -85,15 +87,12 @@ class _Codec(BaseCheckpointSaver[str]):
             },
         }
 
-    def _encode_writes(self, writes: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        """The arguments of `Checkpoints.put_writes` that depend on what was written."""
-        return {
-            "writes": [
-                (WRITES_IDX_MAP.get(channel, place), channel, self._dump(value))
-                for place, (channel, value) in enumerate(writes)
-            ],
-            "replace": all(channel in WRITES_IDX_MAP for channel, _ in writes),
+    def _encode_writes(self, writes: Sequence[tuple[str, Any]]) -> list[tuple[int, str, Blob]]:
+        """What was written, for `Checkpoints.put_writes`: of several errors, interrupts or resumes the last counts."""
+        by_index = {
+            WRITES_IDX_MAP.get(channel, place): (channel, value) for place, (channel, value) in enumerate(writes)
         }
+        return [(index, channel, self._dump(value)) for index, (channel, value) in by_index.items()]
 
     def _decode(self, config: RunnableConfig | None, stored: StoredCheckpoint) -> CheckpointTuple:
         checkpoint = cast(Checkpoint, self._load(stored.checkpoint))
@@ -127,6 +126,8 @@ class AsyncLakebaseSaver(_Codec):
     """
 
     def __init__(self, memory: AsyncMemory | AsyncScopedMemory, *, serde: SerializerProtocol | None = None) -> None:
+        if not isinstance(memory, AsyncMemory | AsyncScopedMemory):
+            raise ConfigurationError("AsyncLakebaseSaver needs an AsyncMemory; for a Memory there is LakebaseSaver")
         super().__init__(serde=serde)
         self._memory = memory
 
@@ -167,7 +168,7 @@ class AsyncLakebaseSaver(_Codec):
                 self._address(config, config["configurable"]["checkpoint_id"]),
                 task_id=task_id,
                 task_path=task_path,
-                **self._encode_writes(writes),
+                writes=self._encode_writes(writes),
             )
 
     async def adelete_thread(self, thread_id: str) -> None:
@@ -200,6 +201,8 @@ class LakebaseSaver(_Codec):
     """
 
     def __init__(self, memory: Memory | ScopedMemory, *, serde: SerializerProtocol | None = None) -> None:
+        if not isinstance(memory, Memory | ScopedMemory):
+            raise ConfigurationError("LakebaseSaver needs a Memory; for an AsyncMemory there is AsyncLakebaseSaver")
         super().__init__(serde=serde)
         self._memory = memory
 
@@ -240,7 +243,7 @@ class LakebaseSaver(_Codec):
                 self._address(config, config["configurable"]["checkpoint_id"]),
                 task_id=task_id,
                 task_path=task_path,
-                **self._encode_writes(writes),
+                writes=self._encode_writes(writes),
             )
 
     def delete_thread(self, thread_id: str) -> None:
@@ -358,8 +361,10 @@ def _encode_metadata(metadata: Mapping[str, Any]) -> str:
     return encode_json("checkpoint metadata", without_nul(dict(metadata)), limit=MAX_METADATA_BYTES)
 
 
-def _is_primitive(value: Any) -> bool:
-    return value is None or type(value) in (str, int, float, bool)
+def _is_small(value: Any) -> bool:
+    if type(value) is str:
+        return len(value) <= MAX_INLINE_TEXT
+    return value is None or type(value) in (int, float, bool)
 
 
 def _refuse_sync() -> NoReturn:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lakemem._async.memory import AsyncMemory
 from lakemem._async.toolbox import AsyncToolbox
+from lakemem._sync.memory import Memory, ScopedMemory
 from lakemem.errors import ConfigurationError, MissingExtraError
 from lakemem.protocols import AsyncLongTermMemory, AsyncShortTermMemory
 from lakemem.tool_specs import TOOL_SPECS, ToolSpec
@@ -72,7 +73,12 @@ def memory_tools(memory: AsyncMemory | AsyncLongTermMemory, *, namespace: Sequen
     The model never says whose memory it is. With ``memory.for_user(...)`` the tools work for that user. With the
     memory itself they serve every run, and each run's context says who its user is: the ``context`` given to
     ``Runner.run`` has a ``user_id``, as a :class:`~lakemem.RequestContext` does.
+
+    Raises:
+        ConfigurationError: the memory is a sync one.
     """
+    if isinstance(memory, Memory | ScopedMemory):
+        raise ConfigurationError("the OpenAI Agents SDK calls its tools on an event loop: give an AsyncMemory")
     return [_function_tool(spec, memory, namespace) for spec in TOOL_SPECS]
 
 

@@ -30,8 +30,6 @@ def create_memory_tools(
         return list(langgraph.memory_tools(memory, namespace=namespace))
     if framework != "openai-agents":
         raise ConfigurationError(f"framework is 'openai-agents' or 'langgraph', not {framework!r}")
-    if isinstance(memory, Memory | ScopedMemory):
-        raise ConfigurationError("the OpenAI Agents SDK calls its tools on an event loop: give an AsyncMemory")
     from lakemem.integrations import openai_agents
 
-    return list(openai_agents.memory_tools(memory, namespace=namespace))
+    return list(openai_agents.memory_tools(memory, namespace=namespace))  # type: ignore[arg-type]

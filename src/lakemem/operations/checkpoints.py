@@ -92,15 +92,13 @@ def put_writes(
     task_id: str,
     task_path: str,
     writes: Sequence[tuple[int, str, Blob]],
-    replace: bool,
 ) -> Operation[None]:
-    """Store what a task wrote: (index, channel, value).
+    """Store what a task wrote: (index, channel, value), each index once.
 
-    Args:
-        replace: whether a write with the same index is replaced, or kept as it is.
+    A write that is there already is kept, unless its index is negative: then it is replaced.
     """
     return Operation(
-        statement="checkpoints.replace_writes" if replace else "checkpoints.put_writes",
+        statement="checkpoints.put_writes",
         owner=owner,
         parameters={
             **_address(owner, address),
