@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
@@ -22,6 +21,7 @@ from lakemem.testing.concurrency import gather
 from lakemem.waiting import call_blocking
 from tests.support.locks import wait_until_blocked
 from tests.support.processes import run_at_once
+from tests.support.rows import Rows
 
 ITEMS: list[dict[str, Any]] = [
     {"role": "user", "content": "Grüße, 你好, 🦆, \x00 and a lone \ud83e"},
@@ -57,13 +57,6 @@ def alice(memory: Memory) -> ScopedMemory:
 @pytest.fixture
 def bob(memory: Memory) -> ScopedMemory:
     return memory.for_user(f"bob {uuid.uuid4()}")
-
-
-def owner_connection(target: Lakebase, owner: str) -> psycopg.Connection[tuple[Any, ...]]:
-    """A plain connection that sees the rows of one owner."""
-    connection = psycopg.connect(make_conninfo(**target.parameters), autocommit=True)
-    connection.execute("SELECT set_config('lakemem.owner', %s, false)", [owner])
-    return connection
 
 
 def test_items_come_back_as_they_were(alice: ScopedMemory) -> None:
@@ -156,7 +149,8 @@ def test_a_delete_takes_the_items_of_an_append_that_is_under_way(alice: ScopedMe
     thread = alice.thread("t")
     thread.append([{"n": 1}])
 
-    with owner_connection(target, alice.owner) as writer, owner_connection(target, alice.owner) as onlooker:
+    rows = Rows(target, alice.owner)
+    with rows.connect() as writer, rows.connect() as onlooker:
         started = threading.Event()
 
         def commit_late() -> None:
@@ -171,7 +165,7 @@ def test_a_delete_takes_the_items_of_an_append_that_is_under_way(alice: ScopedMe
             thread.delete()
 
         gather([lambda: call_blocking(commit_late), delete])
-        assert onlooker.execute("SELECT count(*) FROM lakemem.thread_items").fetchone() == (0,)
+    assert rows("SELECT * FROM lakemem.thread_items") == []
     assert thread.append([{"n": 3}, {"n": 4}]) == range(1, 3)
 
 

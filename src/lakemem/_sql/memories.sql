@@ -96,6 +96,7 @@ WITH closed AS (
     UPDATE {schema}.memories
     SET valid_to = greatest(clock_timestamp(), valid_from + interval '1 microsecond')
     WHERE owner = %(owner)s AND namespace = %(namespace)s::text[] AND key = %(key)s AND valid_to IS NULL
+        AND (expires_at IS NULL OR expires_at > now())
     RETURNING version
 ), event AS (
     INSERT INTO {schema}.memory_events (owner, namespace, key, version, action)
