@@ -103,7 +103,7 @@ class CheckedEmbedder:
     def _unit(self, vector: Sequence[float]) -> str | None:
         try:
             numbers = [float(number) for number in vector]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise EmbeddingError(
                 f"the embedder {self._embedder.model} returned something that is not a list of numbers"
             ) from None
@@ -112,7 +112,7 @@ class CheckedEmbedder:
                 f"the embedder {self._embedder.model} announces {self._embedder.dimensions} dimensions, "
                 f"but returned {len(numbers)}"
             )
-        length = math.sqrt(math.fsum(number * number for number in numbers))
+        length = math.hypot(*numbers)
         if not math.isfinite(length):
             raise EmbeddingError(f"the embedder {self._embedder.model} returned NaN or infinity")
         if length == 0:

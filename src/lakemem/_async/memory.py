@@ -287,7 +287,8 @@ class AsyncScopedMemory:
         Args:
             namespace: the first labels of the namespaces to look in.
             filter: what their metadata must contain.
-            min_similarity: leave out what is less similar in meaning than this, -1 to 1.
+            min_similarity: leave out what is less similar in meaning than this, -1 to 1. What has no vector to
+                compare is found by its words all the same.
         """
         embedded = await self._embeddings.embed(memories.check_query(query))
         return await self._storage.run(

@@ -157,7 +157,8 @@ WITH terms AS MATERIALIZED (
     SELECT *, (coalesce(dense, 0) + coalesce(lexical, 0)) / %(arms)s AS score
     FROM scored
     WHERE (dense IS NOT NULL OR lexical IS NOT NULL)
-        AND (%(min_similarity)s::float8 IS NULL OR similarity >= %(min_similarity)s)
+        -- Where one side has no vector, nothing is known of the similarity: then the words alone decide.
+        AND (%(min_similarity)s::float8 IS NULL OR coalesce(similarity >= %(min_similarity)s, true))
     ORDER BY score DESC, namespace, key
     LIMIT %(limit)s
 )
