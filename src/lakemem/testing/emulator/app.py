@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -19,6 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lakemem.testing.emulator.faults import Faults, Request, RequestLog
 from lakemem.testing.emulator.state import ApiError, Identity, Workspace
+
+logger = logging.getLogger("lakemem.emulator")
 
 CONTROL = "/emulator"
 
@@ -139,6 +142,9 @@ def _answering(endpoint: Endpoint, workspace: Workspace) -> Callable[[HttpReques
             return made if isinstance(made, Response) else JSONResponse(made)
         except ApiError as error:
             return _error(error.status, error.error_code, error.message)
+        except Exception as error:
+            logger.exception("the emulator failed on %s %s", request.method, request.url.path)
+            return _error(500, "INTERNAL_ERROR", f"the emulator failed with {type(error).__name__}: see its log")
 
     return answer
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,38 +15,9 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from lakemem.embedded import EmbeddedPostgres
+from lakemem.testing.emulator.templates import SUPERUSER, copy_data, own_like, template
 
 DATABASE = "databricks_postgres"
-SUPERUSER = "databricks_superuser"
-
-# Only the emulator itself, over a socket that nobody else is told of, comes in without a password.
-HBA = """\
-local all postgres trust
-local all all scram-sha-256
-"""
-
-# The wheel's pgvector can only be created by a superuser, and it has no databricks_auth. What is in template1 is in
-# every database, so that CREATE EXTENSION IF NOT EXISTS finds both there.
-TEMPLATE = """
-CREATE EXTENSION vector;
-SET allow_system_table_mods = on;
-INSERT INTO pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)
-SELECT pg_nextoid('pg_extension'::regclass, 'oid', 'pg_extension_oid_index'::regclass),
-       'databricks_auth', 10, 'public'::regnamespace, false, '1.0';
-CREATE FUNCTION public.databricks_create_role(role_name text, identity_type text) RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF NOT (SELECT rolcreaterole FROM pg_roles WHERE rolname = session_user) THEN
-        RAISE EXCEPTION 'permission denied to create role' USING ERRCODE = 'insufficient_privilege';
-    END IF;
-    IF identity_type NOT IN ('USER', 'SERVICE_PRINCIPAL', 'GROUP') THEN
-        RAISE EXCEPTION 'unknown identity type "%"', identity_type USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    EXECUTE format('CREATE ROLE %I LOGIN', role_name);
-    EXECUTE format('COMMENT ON ROLE %I IS %L', role_name, identity_type);
-    RETURN role_name;
-END $$;
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +48,14 @@ class Compute:
         self._folder = folder
         self._changing = threading.RLock()
         self._passwords: dict[str, str] = {}
-        if source is not None:
+        if source is None:
+            copy_data(template(version), folder / "data")
+        else:
             source.copy_to(folder)
         login = self._server.start()
         self.socket = str(login["host"])
         self._admin: dict[str, Any] = {"host": self.socket, "user": "postgres", "autocommit": True}
         self._connections: dict[str, psycopg.Connection[Any]] = {}
-        if source is None:
-            self._prepare()
 
     @property
     def socket_file(self) -> str:
@@ -227,31 +196,15 @@ class Compute:
 
     def copy_to(self, folder: Path) -> None:
         """Copy all data, while it is in use, to where another one will start."""
+        data = self._folder / "data"
         with self._changing, psycopg.connect(**self._admin, dbname="postgres") as connection:
             connection.execute("SELECT pg_backup_start('branch', true)")
-            shutil.copytree(
-                self._folder / "data",
-                folder / "data",
-                ignore=shutil.ignore_patterns("pg_wal", "postmaster.*", ".s.*", "log", ".handle_pids.json"),
-                ignore_dangling_symlinks=True,
-                copy_function=_copy_if_there,
-            )
+            copy_data(data, folder / "data", without=["pg_wal"])
             [(label,)] = connection.execute("SELECT labelfile FROM pg_backup_stop(false)").fetchall()
-            shutil.copytree(self._folder / "data" / "pg_wal", folder / "data" / "pg_wal", copy_function=_copy_if_there)
+            # Last, so that it holds all that was written meanwhile.
+            copy_data(data / "pg_wal", folder / "data" / "pg_wal")
         (folder / "data" / "backup_label").write_text(label)
-        _own_like(self._folder / "data", folder / "data")
-
-    def _prepare(self) -> None:
-        data = self._folder / "data"
-        (data / "pg_hba.conf").write_text(HBA)
-        with psycopg.connect(**self._admin, dbname="template1") as template:
-            # Nothing here has to survive a power cut.
-            template.execute("ALTER SYSTEM SET fsync = off")
-            template.execute("SELECT pg_reload_conf()")
-            template.execute(TEMPLATE)
-            self._run(template, "CREATE ROLE {} CREATEDB CREATEROLE NOLOGIN BYPASSRLS", SUPERUSER)
-            for granted in ("pg_read_all_data", "pg_write_all_data", "pg_monitor"):
-                self._run(template, "GRANT {} TO {}", granted, SUPERUSER)
+        own_like(data, folder / "data")
 
     def _describe(self, connection: psycopg.Connection[Any], role: Role) -> None:
         attributes = [
@@ -293,22 +246,3 @@ class Compute:
     @staticmethod
     def _run(connection: psycopg.Connection[Any], statement: LiteralString, *names: str) -> None:
         connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
-
-
-def _copy_if_there(source: str, destination: str) -> str:
-    """Copy a file of a running server, which may remove it meanwhile."""
-    try:
-        return shutil.copy2(source, destination)
-    except FileNotFoundError:
-        return destination
-
-
-def _own_like(model: Path, folder: Path) -> None:
-    """A server started by root runs as another user, to whom its files have to belong."""
-    owner = model.stat()
-    os.chmod(folder, owner.st_mode)
-    if owner.st_uid == os.geteuid():
-        return
-    for parent, _, files in os.walk(folder):  # pragma: no cover - as root
-        for name in (parent, *(os.path.join(parent, file) for file in files)):
-            os.chown(name, owner.st_uid, owner.st_gid)

@@ -28,6 +28,7 @@ from lakemem.testing.emulator.faults import Faults, RequestLog
 from lakemem.testing.emulator.front import Front
 from lakemem.testing.emulator.routes.instances import Instances
 from lakemem.testing.emulator.routes.logins import Logins
+from lakemem.testing.emulator.routes.projects import DEFAULT_BRANCH, DEFAULT_ENDPOINT, Projects
 from lakemem.testing.emulator.state import DOMAIN, Identity, Instance, Workspace
 
 if TYPE_CHECKING:
@@ -172,6 +173,11 @@ class LakebaseEmulator:
         return NAME
 
     @property
+    def endpoint(self) -> str:
+        """The resource name of the first project's endpoint."""
+        return f"projects/{NAME}/branches/{DEFAULT_BRANCH}/endpoints/{DEFAULT_ENDPOINT}"
+
+    @property
     def host(self) -> str:
         """The DNS name of the first instance."""
         return self.workspace.instances[NAME].read_write_dns
@@ -200,6 +206,26 @@ class LakebaseEmulator:
             "password": token,
             "sslmode": "verify-full",
             "sslrootcert": str(self.certificate_authority),
+        }
+
+    def environment(self, *, instance: bool = False) -> dict[str, str]:
+        """Return the environment variables of an app whose Lakebase this is.
+
+        Args:
+            instance: name the Lakebase as a provisioned instance, not as an autoscaling endpoint.
+        """
+        return {
+            "DATABRICKS_HOST": self.url,
+            "DATABRICKS_AUTH_TYPE": "oauth-m2m",
+            "DATABRICKS_CLIENT_ID": self._app.name,
+            "DATABRICKS_CLIENT_SECRET": self._app.secret,
+            **({"LAKEBASE_INSTANCE_NAME": NAME} if instance else {"LAKEBASE_AUTOSCALING_ENDPOINT": self.endpoint}),
+            "LAKEBASE_DATABASE_NAME": DATABASE,
+            # Its names are in no DNS.
+            "PGHOSTADDR": self.address,
+            "PGPORT": str(self.postgres_port),
+            "PGSSLMODE": "verify-full",
+            "PGSSLROOTCERT": str(self.certificate_authority),
         }
 
     # Identities
@@ -260,6 +286,14 @@ class LakebaseEmulator:
         """Take back the database tokens of an identity, and with `logins` those for the API; return their number."""
         return self.workspace.revoke(self._identity(identity).name, logins=logins)
 
+    def reset(self) -> None:
+        """Switch all faults off, forget the requests, and wake what is suspended or stopped."""
+        self.faults.clear()
+        self.requests.clear()
+        for lakebase in self.workspace.lakebases():
+            lakebase.suspended = lakebase.stopped = False
+            lakebase.ready_at = 0.0
+
     # Postgres
 
     def suspend(self, name: str = NAME) -> int:
@@ -282,12 +316,15 @@ class LakebaseEmulator:
         self._app = self.add_service_principal()
         lakebase = workspace.new_lakebase(owner)
         workspace.instances[NAME] = Instance(NAME, lakebase, {"capacity": "CU_1"})
+        self._projects = Projects(workspace)
+        self._projects.add_project(NAME, lakebase)
         self.admit(self._app)
 
     def _listen(self) -> None:
         listening = socket.create_server((self.address, self._port))
         self._port = int(listening.getsockname()[1])
-        endpoints = [*Logins(self.workspace).endpoints(), *Instances(self.workspace).endpoints()]
+        apis = (Logins(self.workspace), Instances(self.workspace), self._projects)
+        endpoints = [endpoint for api in apis for endpoint in api.endpoints()]
         app = create_app(self.workspace, self.faults, self.requests, endpoints)
         self._http = HttpServer(app, listening)
         started = threading.Event()

@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -115,6 +115,7 @@ class Resource:
     name: str
     spec: dict[str, Any]
     lakebase: Lakebase | None = None
+    owner: str = ""
     uid: str = field(default_factory=lambda: str(uuid.uuid4()))
     created_at: float = field(default_factory=time.time)
     changed_at: float = field(default_factory=time.time)
@@ -238,10 +239,6 @@ class Workspace:
             compute.create_role(owner)
             compute.create_database(DATABASE, creator.name)
         return Lakebase(uid, compute, creator.name, ready_at=time.time() + self.start_delay)
-
-    def shared(self, lakebase: Lakebase) -> Lakebase:
-        """Return another address of the same Postgres."""
-        return replace(lakebase, uid=str(uuid.uuid4()))
 
     def set_stopped(self, lakebase: Lakebase, stopped: bool) -> None:
         """Stop a Lakebase, or start it, which takes `start_delay`."""
