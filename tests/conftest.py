@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
@@ -20,6 +21,8 @@ from psycopg.conninfo import make_conninfo
 from lakemem import Lakebase
 from lakemem.embedded import EmbeddedPostgres
 from lakemem.testing import DatabaseFactory
+
+pytest_plugins = ["lakemem.testing.fixtures"]
 
 if os.environ.get("LAKEMEM_TEST_DSN"):
     SERVERS = ["dsn"]
@@ -30,7 +33,7 @@ else:
 
 
 @pytest.fixture(scope="session", params=SERVERS)
-def admin_dsn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def admin_dsn(request: pytest.FixtureRequest) -> Iterator[str]:
     """A login with which databases can be made, on each of the servers to test on."""
     kind, _, version = str(request.param).partition("-")
     if kind == "dsn":
@@ -41,7 +44,10 @@ def admin_dsn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         with PostgresContainer("pgvector/pgvector:pg17", driver=None) as container:
             yield container.get_connection_url()
     else:
-        yield from embedded_server(tmp_path_factory.mktemp(f"pg{version}"), int(version))
+        # Not below pytest's own folder: each start of pytest closes that to all but root, and a server started as
+        # root runs as somebody else.
+        with TemporaryDirectory(prefix=f"lakemem-pg{version}-", ignore_cleanup_errors=True) as folder:
+            yield from embedded_server(Path(folder), int(version))
 
 
 def embedded_server(folder: Path, version: int) -> Iterator[str]:
