@@ -20,7 +20,7 @@ FOLDERS = ("src/lakemem/_async", "tests/_async")
 RULES = [
     (r"\basync (def|with|for)\b", r"\1"),
     (r"\bawait ", ""),
-    (r"\basyncio\.Lock\(\)", "threading.Lock()"),
+    (r"\basyncio\.Lock\b", "threading.Lock"),
     (r"\bimport asyncio\b", "import threading"),
     (r"\bAsync(ConnectionPool|Connection|Iterator|Generator)\b", r"\1"),
     (r"\basynccontextmanager\b", "contextmanager"),

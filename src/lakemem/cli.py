@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from lakemem import Lakebase, LakememError, Memory, MissingExtraError, __version__
-from lakemem.schema import migration_script
+from lakemem.schema import migration_script, schema_name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     migrate = commands.add_parser("migrate", help="create or upgrade lakemem's tables")
     migrate.add_argument("--sql", action="store_true", help="print the script for a DBA, and change nothing")
     migrate.add_argument("--dsn", help="the database; by default what the environment names")
-    migrate.add_argument("--schema", default="lakemem", help="the schema of the tables (default: lakemem)")
+    migrate.add_argument("--schema", help="the schema of the tables (default: lakemem)")
     migrate.set_defaults(run=_migrate)
     return parser
 
@@ -51,7 +51,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _migrate(options: argparse.Namespace) -> int:
     if options.sql:
-        print(migration_script(options.schema), end="")
+        print(migration_script(schema_name(options.schema)), end="")
         return 0
     memory = Memory(Lakebase.from_env(dsn=options.dsn), schema=options.schema)
     try:
@@ -60,5 +60,5 @@ def _migrate(options: argparse.Namespace) -> int:
         memory.close()
     for name in applied:
         print(f"applied {name}")
-    print(f"schema {options.schema} on {memory.target} is up to date")
+    print(f"schema {memory.schema} on {memory.target} is up to date")
     return 0

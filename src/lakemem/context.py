@@ -60,7 +60,7 @@ def resolve_user_id(
     environ = os.environ if environ is None else environ
     token = _header(headers, TOKEN_HEADER)
     if token and identify is not None:
-        return _identified(identify, token)
+        return identified_user(identify, token)
     if environ.get("DATABRICKS_APP_NAME"):
         raise IdentityError(_why_not_verified(token))
     claimed = _mapping("custom_inputs", custom_inputs).get("user_id")
@@ -68,6 +68,37 @@ def resolve_user_id(
         if candidate is not None and candidate != "":
             return check_identifier(name, candidate)
     return LOCAL_USER
+
+
+def forwarded_token(headers: Mapping[str, str]) -> str:
+    """Return the access token that the platform forwards for the user of a request.
+
+    Raises:
+        IdentityError: there is none.
+    """
+    token = _header(headers, TOKEN_HEADER)
+    if not token:
+        raise IdentityError(
+            "the request has no X-Forwarded-Access-Token: turn on user authorization for the app, and sign in"
+        )
+    return token
+
+
+def identified_user(identify: Identify, token: str) -> str:
+    """Return the user's id that `identify` gives for a token.
+
+    Raises:
+        IdentityError: it does not vouch for the token.
+    """
+    try:
+        return check_identifier("the identified user", identify(token))
+    except (IdentityError, ConfigurationError):
+        raise
+    except Exception as error:
+        # The words of a foreign error may hold the token.
+        raise IdentityError(
+            f"the forwarded access token was not accepted ({type(error).__name__}): sign in again"
+        ) from None
 
 
 def resolve_context(
@@ -107,18 +138,6 @@ def resolve_context(
             custom_inputs, conversation.get("user_id"), headers, identify=identify, environ=environ
         ),
     )
-
-
-def _identified(identify: Identify, token: str) -> str:
-    try:
-        return check_identifier("the identified user", identify(token))
-    except IdentityError:
-        raise
-    except Exception as error:
-        # The words of a foreign error may hold the token.
-        raise IdentityError(
-            f"the forwarded access token was not accepted ({type(error).__name__}): sign in again"
-        ) from None
 
 
 def _why_not_verified(token: str | None) -> str:

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from psycopg import sql
 
 from lakemem._sql import bind_statements, migrations
-from lakemem.errors import SchemaError, SchemaOutdatedError, SchemaTooNewError
+from lakemem.errors import InvalidInputError, SchemaError, SchemaOutdatedError, SchemaTooNewError
+from lakemem.validation import check_identifier
+
+DEFAULT_SCHEMA = "lakemem"
+MAX_NAME_BYTES = 63
+"""Of a name in Postgres, which would cut a longer one without a word."""
+
+
+def schema_name(given: str | None = None, environ: Mapping[str, str] | None = None) -> str:
+    """Return the schema of lakemem's tables: as given, else ``LAKEBASE_AGENT_MEMORY_SCHEMA``, else ``lakemem``.
+
+    Raises:
+        InvalidInputError: Postgres cannot have a schema of this name.
+    """
+    environ = os.environ if environ is None else environ
+    name = given if given is not None else environ.get("LAKEBASE_AGENT_MEMORY_SCHEMA") or DEFAULT_SCHEMA
+    check_identifier("schema", name)
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise InvalidInputError(f"schema is longer than the {MAX_NAME_BYTES} bytes of a name in Postgres")
+    if name.startswith("pg_"):
+        raise InvalidInputError("schema may not begin with pg_: Postgres keeps these names for itself")
+    return name
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,8 @@ class AsyncStorage(Protocol):
 class AsyncLogin(AsyncConnection[Row]):
     """A connection that logs in as its connector says: with a token of now, and once more if that is refused.
 
-    It is autocommit (a pipeline is a transaction without BEGIN and COMMIT), and prepares every statement at its
-    first use, for there are only a few dozen of them.
+    Unless the caller says otherwise, it is autocommit (a pipeline is a transaction without BEGIN and COMMIT), and
+    prepares every statement at its first use, for there are only a few dozen of them.
     """
 
     @classmethod
@@ -76,7 +76,7 @@ class AsyncLogin(AsyncConnection[Row]):
     async def _log_in(cls, connector: Connector, parameters: dict[str, Any], *, again: bool = True) -> Self:
         login = await acall_blocking(connector.parameters)
         try:
-            return await super().connect(**{**login, **parameters}, autocommit=True, prepare_threshold=0)
+            return await super().connect(**{"autocommit": True, "prepare_threshold": 0, **login, **parameters})
         except psycopg.OperationalError as error:
             if not (again and refused_login(error) and connector.refused(login)):
                 raise
@@ -99,6 +99,7 @@ class AsyncDatabase:
         migrate: whether `open` may create or upgrade them.
         min_size: connections that are kept open.
         max_size: connections at the most.
+        max_idle: seconds after which a connection beyond `min_size` is closed when nobody uses it.
         timeout: seconds to wait for a connection.
     """
 
@@ -110,6 +111,7 @@ class AsyncDatabase:
         migrate: bool,
         min_size: int,
         max_size: int,
+        max_idle: float,
         timeout: float,
     ) -> None:
         self._connector = connector
@@ -117,6 +119,7 @@ class AsyncDatabase:
         self._migrate = migrate
         self._min_size = min_size
         self._max_size = max_size
+        self._max_idle = max_idle
         self._timeout = timeout
         self._opening = asyncio.Lock()
         self._logins = Logins()
@@ -269,6 +272,7 @@ class AsyncDatabase:
             name="lakemem",
             min_size=self._min_size,
             max_size=self._max_size,
+            max_idle=self._max_idle,
             max_lifetime=self._connector.max_age,
         )
         await pool.open()

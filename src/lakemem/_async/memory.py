@@ -19,6 +19,7 @@ from lakemem.errors import EmbedderUnavailableError
 from lakemem.operations import memories, threads
 from lakemem.operations.memories import Embedded
 from lakemem.protocols import CredentialProvider, Embedder
+from lakemem.schema import schema_name
 from lakemem.target import Lakebase
 from lakemem.types import Health, Hit, MemoryRecord, ThreadInfo
 from lakemem.validation import check_identifier
@@ -41,10 +42,12 @@ class AsyncMemory:
         target: where the database is; by default what :meth:`Lakebase.from_env` finds.
         embedder: turns texts into vectors; without one, search goes by words alone.
         credentials: gives the password for each new connection, such as :class:`CachedCredentials`.
-        schema: the Postgres schema of lakemem's tables.
+        schema: the Postgres schema of lakemem's tables; by default ``LAKEBASE_AGENT_MEMORY_SCHEMA``, else
+            ``lakemem``.
         migrate: whether `open` creates or upgrades the tables; by default only on an embedded Postgres.
         min_size: connections that are kept open.
         max_size: connections at the most.
+        max_idle: seconds after which a connection beyond `min_size` is closed when nobody uses it.
         timeout: seconds to wait for a connection.
         embedding_deadline: seconds to wait for the embedder.
 
@@ -58,27 +61,34 @@ class AsyncMemory:
         *,
         embedder: Embedder | None = None,
         credentials: CredentialProvider | None = None,
-        schema: str = "lakemem",
+        schema: str | None = None,
         migrate: bool | None = None,
         min_size: int = 1,
         max_size: int = 10,
+        max_idle: float = 600.0,
         timeout: float = 10.0,
         embedding_deadline: float = 10.0,
     ) -> None:
         self._target = Lakebase.from_env() if target is None else target
         self._embeddings = AsyncEmbeddings(embedder, embedding_deadline)
+        self._schema = schema_name(schema)
         self._storage: AsyncStorage = AsyncDatabase(
             connector_for(self._target, credentials),
-            schema=check_identifier("schema", schema),
+            schema=self._schema,
             migrate=self._target.kind == "embedded" if migrate is None else migrate,
             min_size=min_size,
             max_size=max_size,
+            max_idle=max_idle,
             timeout=timeout,
         )
 
     @property
     def target(self) -> Lakebase:
         return self._target
+
+    @property
+    def schema(self) -> str:
+        return self._schema
 
     async def open(self) -> None:
         """Connect, and check the tables.
@@ -120,6 +130,25 @@ class AsyncMemory:
     def for_scope(self, scope: str) -> AsyncScopedMemory:
         """The memory that a team, a tenant or an agent shares; no user's own memory is in it."""
         return AsyncScopedMemory(self._storage, self._embeddings, f"scope:{check_identifier('scope', scope)}")
+
+    def logged_in_as(
+        self, credentials: CredentialProvider, *, max_size: int = 2, max_idle: float = 60.0
+    ) -> AsyncMemory:
+        """The same tables and embedder, through a pool of its own whose logins use other credentials.
+
+        It is not open yet, never changes tables, and keeps no connection that nobody uses.
+        """
+        memory = AsyncMemory(
+            self._target,
+            credentials=credentials,
+            schema=self._schema,
+            migrate=False,
+            min_size=0,
+            max_size=max_size,
+            max_idle=max_idle,
+        )
+        memory._embeddings = self._embeddings
+        return memory
 
     def through(self, wrap: Callable[[AsyncStorage], AsyncStorage]) -> AsyncMemory:
         """The same memory, its operations run by what `wrap` makes of the storage."""

@@ -55,8 +55,8 @@ class Storage(Protocol):
 class Login(Connection[Row]):
     """A connection that logs in as its connector says: with a token of now, and once more if that is refused.
 
-    It is autocommit (a pipeline is a transaction without BEGIN and COMMIT), and prepares every statement at its
-    first use, for there are only a few dozen of them.
+    Unless the caller says otherwise, it is autocommit (a pipeline is a transaction without BEGIN and COMMIT), and
+    prepares every statement at its first use, for there are only a few dozen of them.
     """
 
     @classmethod
@@ -77,7 +77,7 @@ class Login(Connection[Row]):
     def _log_in(cls, connector: Connector, parameters: dict[str, Any], *, again: bool = True) -> Self:
         login = call_blocking(connector.parameters)
         try:
-            return super().connect(**{**login, **parameters}, autocommit=True, prepare_threshold=0)
+            return super().connect(**{"autocommit": True, "prepare_threshold": 0, **login, **parameters})
         except psycopg.OperationalError as error:
             if not (again and refused_login(error) and connector.refused(login)):
                 raise
@@ -100,6 +100,7 @@ class Database:
         migrate: whether `open` may create or upgrade them.
         min_size: connections that are kept open.
         max_size: connections at the most.
+        max_idle: seconds after which a connection beyond `min_size` is closed when nobody uses it.
         timeout: seconds to wait for a connection.
     """
 
@@ -111,6 +112,7 @@ class Database:
         migrate: bool,
         min_size: int,
         max_size: int,
+        max_idle: float,
         timeout: float,
     ) -> None:
         self._connector = connector
@@ -118,6 +120,7 @@ class Database:
         self._migrate = migrate
         self._min_size = min_size
         self._max_size = max_size
+        self._max_idle = max_idle
         self._timeout = timeout
         self._opening = threading.Lock()
         self._logins = Logins()
@@ -261,6 +264,7 @@ class Database:
             name="lakemem",
             min_size=self._min_size,
             max_size=self._max_size,
+            max_idle=self._max_idle,
             max_lifetime=self._connector.max_age,
         )
         pool.open()
