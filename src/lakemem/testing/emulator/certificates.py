@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import secrets
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -27,7 +28,8 @@ class Certificates:
         self.authority = folder / "ca.pem"
         self._chain = folder / "server.pem"
         authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-        issuer = _name("Lakebase emulator")
+        # A name of its own, so that a client that knows another emulator's authority says it does not know this one.
+        issuer = _name(f"Lakebase emulator {secrets.token_hex(4)}")
         authority = (
             _certificate(issuer, issuer, authority_key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)

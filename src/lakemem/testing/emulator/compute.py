@@ -45,7 +45,7 @@ class Compute:
     def __init__(self, folder: Path, *, version: int, source: Compute | None = None) -> None:
         self.version = version
         self._server = EmbeddedPostgres(folder, version=version)
-        self._folder = folder
+        self.folder = folder
         self._changing = threading.RLock()
         self._passwords: dict[str, str] = {}
         if source is None:
@@ -196,7 +196,7 @@ class Compute:
 
     def copy_to(self, folder: Path) -> None:
         """Copy all data, while it is in use, to where another one will start."""
-        data = self._folder / "data"
+        data = self.folder / "data"
         with self._changing, psycopg.connect(**self._admin, dbname="postgres") as connection:
             connection.execute("SELECT pg_backup_start('branch', true)")
             copy_data(data, folder / "data", without=["pg_wal"])
