@@ -69,14 +69,15 @@ class CheckedEmbedder:
         return f"{self._embedder.model}/{self._embedder.dimensions}"
 
     def embed(self, texts: Sequence[str]) -> list[str | None]:
-        """Return for each text its unit vector in pgvector's text form; None for one without a direction.
+        """Return for each text its unit vector in pgvector's text form; None for one without a direction, or blank.
 
         Raises:
             DimensionMismatchError: a vector is not as long as the embedder announces.
             EmbedderUnavailableError: the embedder failed.
             EmbeddingError: it returned something else than finite numbers.
         """
-        known = {text: vector for text in texts for vector in self._lookup(text)}
+        known: dict[str, str | None] = {text: None for text in texts if not text.strip()}
+        known.update({text: vector for text in texts for vector in self._lookup(text)})
         missing = [text for text in dict.fromkeys(texts) if text not in known]
         for start in range(0, len(missing), self._batch_size):
             batch = missing[start : start + self._batch_size]

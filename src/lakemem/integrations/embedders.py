@@ -8,7 +8,8 @@ from functools import cached_property
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
 
-from lakemem.errors import MissingExtraError
+from lakemem.errors import ConfigurationError, MissingExtraError
+from lakemem.validation import check_text
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -36,7 +37,11 @@ class LocalEmbedder:
         self._loading = threading.Lock()
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return one unit vector a text."""
+        """Return one unit vector a text.
+
+        Raises:
+            InvalidInputError: a text is not a string, or blank.
+        """
         # One at a time: without padding it is faster, and the int8 arithmetic, whose scale depends on all that is
         # in a call, gives a text the same vector whatever stands beside it.
         return [self._embed_one(text) for text in texts]
@@ -46,7 +51,7 @@ class LocalEmbedder:
 
         with self._loading:
             tokenizer, session = self._tokenizer, self._session
-        ids = numpy.array([tokenizer.encode(text).ids], dtype=numpy.int64)
+        ids = numpy.array([tokenizer.encode(check_text("a text to embed", text)).ids], dtype=numpy.int64)
         inputs = {
             "input_ids": ids,
             "attention_mask": numpy.ones_like(ids),
@@ -88,8 +93,12 @@ class OpenAIEmbedder:
     Args:
         model: the model's name at that endpoint.
         dimensions: the length of its vectors.
-        client: a configured client; by default one made from ``OPENAI_API_KEY`` and ``OPENAI_BASE_URL``.
+        client: a configured client; by default one made from ``OPENAI_API_KEY`` and ``OPENAI_BASE_URL``, which
+            waits 10 s for an answer and tries twice.
         shorten: ask the endpoint for vectors of `dimensions`, where the model can be asked.
+
+    Raises:
+        ConfigurationError: neither a client nor a key was given.
     """
 
     def __init__(
@@ -115,7 +124,11 @@ class OpenAIEmbedder:
 
 def _default_client() -> OpenAI:
     try:
-        from openai import OpenAI
+        from openai import OpenAI, OpenAIError
     except ImportError:
         raise MissingExtraError("openai-agents", "the OpenAI embedder") from None
-    return OpenAI()
+    # A thread waits for the answer, and nobody for the thread once the deadline of a memory is over.
+    try:
+        return OpenAI(timeout=10.0, max_retries=1)
+    except OpenAIError:
+        raise ConfigurationError("the OpenAI embedder has no key: set OPENAI_API_KEY, or give client=") from None
