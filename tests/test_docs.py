@@ -1,0 +1,250 @@
+"""What the pages and the examples say is true: their code runs, their commands exist, their links lead somewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import psycopg
+import pytest
+from psycopg import sql
+
+import lakemem
+from lakemem.cli import _parser
+from lakemem.embedded import EmbeddedPostgres
+from lakemem.integrations.embedders import LocalEmbedder, OpenAIEmbedder
+from lakemem.integrations.langgraph import AsyncLakebaseSaver
+from lakemem.integrations.openai_agents import LakebaseSession
+from lakemem.testing import DatabaseFactory
+from tests.pages import blocks
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+EXAMPLES = ROOT / "examples"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    EXAMPLES / "README.md",
+    *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts),
+]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def with_blocks(language: str) -> list[Path]:
+    return [page for page in PAGES if any(block.language == language for block in blocks(page))]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine on which nothing is configured, with an embedded server that is running already."""
+
+    environment: dict[str, str]
+    folder: Path
+    login: dict[str, Any]
+
+    def run(self, *command: str, **environment: str) -> str:
+        """Run a command in an empty folder, on a database without tables, and return what it prints."""
+        self._drop_tables()
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def _drop_tables(self) -> None:
+        with psycopg.connect(**self.login, autocommit=True) as connection:
+            owned = "SELECT nspname FROM pg_namespace WHERE nspowner = current_user::regrole"
+            for (schema,) in connection.execute(owned).fetchall():
+                connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    home = tmp_path_factory.mktemp("home")
+    environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    environment |= {"HOME": str(home), "XDG_DATA_HOME": str(home / "data"), "OPENAI_AGENTS_DISABLE_TRACING": "1"}
+    # A pytest within this one would close the folder of this one's temporary files to the embedded server.
+    environment["TMPDIR"] = str(tmp_path_factory.mktemp("t"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", environment["HOME"])
+        patch.setenv("XDG_DATA_HOME", environment["XDG_DATA_HOME"])
+        data = platformdirs.user_data_path("lakemem") / "postgres-18"
+    server = EmbeddedPostgres(data)
+    login = server.start()
+    with psycopg.connect(host=login["host"], user="postgres", dbname="postgres", autocommit=True) as connection:
+        # Nothing here has to survive a power cut.
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+    yield Machine(environment, tmp_path_factory.mktemp("empty"), login)
+    server.stop()
+
+
+@pytest.mark.parametrize("page", with_blocks("python"), ids=name_of)
+def test_the_code_of_a_page_runs_and_prints_what_the_page_says(machine: Machine, page: Path) -> None:
+    machine.run(sys.executable, "-P", str(ROOT / "tests" / "pages.py"), str(page))
+
+
+# What a reader sees of each example, in this order.
+PRINTED = {
+    "remember_user.py": ["answer_style:", "answer_style, version", "is 67890 now", "forgotten: None", "memories: []"],
+    "async_memory.py": ["ada 1: Hello, I am ada.", "eve 2: Hello, eve.", "by Grace.", "Ada does not: []"],
+    "openai_agents_session.py": ["I have noted: name", "You began with: ", "items in the session"],
+    "openai_agents_tools.py": ["I have noted: ", "workspace analytics-eu", "bob: ", "I know nothing about you yet."],
+    "langgraph_agent.py": [
+        "You began with: ",
+        "From earlier conversations I know: ",
+        "bob on monday",
+        "I know nothing",
+    ],
+    "langgraph_interrupt.py": ["waits: Refund 20 EUR?", "waits at: ('approve',)", "Outcome: refunded"],
+    "degrading_agent.py": ["I remember nothing", "is degraded: ", "1 write waits", "I remember: ['My deploys run"],
+    "fastapi_app.py": ["ada, this is message 1", "ada, this is message 2", "bob, this is message 1", "401 {'error'"],
+    "custom_embedder.py": ["Reykjavik: Reykjavik, similarity 0", "Rejkyavik: Reykjavik, similarity 0", "words ()"],
+    "testing_your_agent.py": ["3 passed"],
+}
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=name_of)
+def test_an_example_shows_what_it_promises(machine: Machine, example: Path) -> None:
+    runner = ["-m", "pytest", "-p", "no:cacheprovider"] if example.name.startswith("testing_") else []
+    printed = rest = machine.run(sys.executable, *runner, str(example))
+    for phrase in PRINTED[example.name]:
+        assert phrase in rest, printed
+        rest = rest.partition(phrase)[2]
+
+
+def test_the_table_of_examples_names_each_of_them() -> None:
+    named = re.findall(r"^\| \[`?([\w.]+)`?\]", (EXAMPLES / "README.md").read_text(), flags=re.MULTILINE)
+    assert sorted(named) == sorted(example.name for example in EXAMPLES.glob("*.py"))
+
+
+@pytest.mark.parametrize("page", with_blocks("console"), ids=name_of)
+def test_the_commands_of_a_page_exist(page: Path) -> None:
+    for block in blocks(page):
+        if block.language == "console":
+            for line in block.code.splitlines():
+                check_command(shlex.split(line, comments=True))
+
+
+def test_a_block_that_is_not_run_says_that_it_needs_a_workspace() -> None:
+    for page in PAGES:
+        for block in blocks(page):
+            assert block.not_run is None or "workspace" in block.not_run, f"{page}:{block.line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_links_of_a_page_lead_to_something(page: Path) -> None:
+    prose = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if not link.startswith("https://"):
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            assert target.is_file(), f"{page} links to {link}"
+            assert not anchor or anchor in anchors(target), f"{page} links to {link}, which has no such heading"
+
+
+def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", tmp_path / "trees", DOCS, tmp_path]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    assert (tmp_path / "index.html").is_file()
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def check_command(words: list[str]) -> None:
+    """Fail unless somebody who types this finds what it names."""
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        assert_documented(words.pop(0).partition("=")[0])
+    match words:
+        case []:
+            pass
+        case ["export", setting]:
+            assert_documented(setting.partition("=")[0])
+        case ["lakemem", "--version"]:
+            pass
+        case ["lakemem", *arguments]:
+            _parser().parse_args(arguments[: arguments.index(">")] if ">" in arguments else arguments)
+        case ["pip", "install", requirement]:
+            wanted = re.fullmatch(r"lakemem(?:\[([\w,-]+)\])?", requirement)
+            assert wanted, requirement
+            extras = pyproject["project"]["optional-dependencies"]
+            assert set((wanted[1] or "all").split(",")) <= set(extras), requirement
+        case ["make", target, *_]:
+            assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE), target
+        case ["python" | "pytest", file, *_] if file.startswith("examples/"):
+            assert (ROOT / file).is_file(), file
+        case ["psql" | "pytest" | "uvicorn", *_]:
+            pass
+        case _:
+            raise AssertionError(f"who types `{shlex.join(words)}`? Nothing here knows that command")
+
+
+def assert_documented(variable: str) -> None:
+    assert f"`{variable}`" in CONFIGURATION.read_text(), variable
+
+
+CONFIGURATION = DOCS / "reference" / "configuration.md"
+CONFIGURABLE: dict[str, Callable[..., Any]] = {
+    "AsyncMemory": lakemem.AsyncMemory,
+    "degrading": lakemem.degrading,
+    "Lakebase.from_env": lakemem.Lakebase.from_env,
+    "Lakebase.embedded": lakemem.Lakebase.embedded,
+    "CachedCredentials": lakemem.CachedCredentials,
+    "Credential": lakemem.Credential,
+    "LocalEmbedder": LocalEmbedder,
+    "OpenAIEmbedder": OpenAIEmbedder,
+    "CallableEmbedder": lakemem.CallableEmbedder,
+    "LakebaseSession": LakebaseSession,
+    "AsyncLakebaseSaver": AsyncLakebaseSaver,
+    "create_memory_tools": lakemem.create_memory_tools,
+    "DatabaseFactory": DatabaseFactory,
+}
+
+
+@pytest.mark.parametrize("name", CONFIGURABLE)
+def test_the_configuration_reference_has_each_argument_with_its_default(name: str) -> None:
+    section = CONFIGURATION.read_text().partition(f"\n### `{name}`\n")[2].partition("\n#")[0]
+    documented = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", section, flags=re.MULTILINE))
+    assert documented == {
+        argument.name: "required" if argument.default is argument.empty else f"`{shown(argument.default)}`"
+        for argument in inspect.signature(CONFIGURABLE[name]).parameters.values()
+    }
+
+
+def shown(default: object) -> str:
+    return f"{default.__module__}.{default.__name__}" if inspect.isbuiltin(default) else repr(default)
+
+
+def test_the_configuration_reference_has_each_environment_variable_that_is_read() -> None:
+    package = Path(lakemem.__file__).parent
+    # What the emulator says to a workspace's clients looks like variables, too.
+    sources = [path.read_text() for path in package.rglob("*.py") if "testing" not in path.parts]
+    pattern = r'"((?:LAKEMEM|LAKEBASE|DATABRICKS|OPENAI|PG)[A-Z]*_?[A-Z_]*[A-Z])"'
+    read = {name for source in sources for name in re.findall(pattern, source)}
+    assert "LAKEMEM_DSN" in read
+    assert "PGHOST" in read
+    for variable in read:
+        assert_documented(variable)
