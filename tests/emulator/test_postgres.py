@@ -134,9 +134,8 @@ def test_a_user_gets_in_once_the_role_exists(emulator: LakebaseEmulator) -> None
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         connect(emulator, **login)
     emulator.admit(user, create=False)
-    with connect(emulator, **login) as connection:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("CREATE SCHEMA forbidden")
+    with connect(emulator, **login) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("CREATE SCHEMA forbidden")
 
 
 def test_the_app_may_create_schemas_and_vectors_but_is_no_administrator(emulator: LakebaseEmulator) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ class Compute:
         self.folder = folder
         self._changing = threading.RLock()
         self._passwords: dict[str, str] = {}
+        self._changes: Counter[str] = Counter()
         if source is None:
             copy_data(template(version), folder / "data")
         else:
@@ -147,11 +149,15 @@ class Compute:
         with self._changing:
             self._run(self._connected(), "GRANT CONNECT, CREATE ON DATABASE {} TO {}", database, role)
 
-    def set_password(self, role: str, token: str, expires_at: float) -> None:
-        """Make a token the password of a role until it expires, if there is such a role."""
+    def set_password(self, role: str, token: str, expires_at: float) -> int:
+        """Make a token the password of a role until it expires, if there is such a role.
+
+        Returns:
+            how often the role's password was set, as :meth:`password_changes` counts.
+        """
         with self._changing:
             if self._passwords.get(role) == token:
-                return
+                return self._changes[role]
             connection = self._connected()
             # Hashed on this side, so that the token stands in no statement that the server might log.
             secret = connection.pgconn.encrypt_password(token.encode(), role.encode(), b"scram-sha-256")
@@ -164,8 +170,15 @@ class Compute:
                     )
                 )
             except psycopg.errors.UndefinedObject:
-                return
+                return self._changes[role]
             self._passwords[role] = token
+            self._changes[role] += 1
+            return self._changes[role]
+
+    def password_changes(self, role: str) -> int:
+        """Return how often the password of a role was set: a login may have met another one than it came with."""
+        with self._changing:
+            return self._changes[role]
 
     def clear_password(self, role: str) -> None:
         """Take the password of a role away."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from lakemem.testing.emulator import wire
 from lakemem.testing.emulator.certificates import Certificates
+from lakemem.testing.emulator.compute import Compute
 from lakemem.testing.emulator.faults import Faults, Request, RequestLog
 from lakemem.testing.emulator.state import Lakebase, Workspace
 
@@ -149,21 +150,20 @@ class Front:
     async def _log_in_upstream(
         self, lakebase: Lakebase, role: str, token: str, startup: wire.Startup
     ) -> tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter]:
-        expires_at = self._workspace.credential_expiry(token, role, lakebase)
-        # A role has one password and an identity may have several tokens, so a login with one must be over
-        # before the next one begins.
-        async with self._logins[lakebase.compute.socket, role]:
-            if expires_at is not None:
-                await asyncio.to_thread(lakebase.compute.set_password, role, token, expires_at)
-            try:
-                reader, writer = await asyncio.open_unix_connection(lakebase.compute.socket_file)
-            except OSError:
-                raise wire.Refused(wire.fatal("57P03", "the database system is not running")) from None
-            try:
-                return await wire.log_in(reader, writer, startup, token), reader, writer
-            except BaseException:
-                writer.close()
-                raise
+        compute = lakebase.compute
+        # A role has one password and an identity may have several tokens, so a login with one is over before the
+        # next one begins. A token issued meanwhile takes the password too: then the login is made again.
+        async with self._logins[compute.socket, role]:
+            while True:
+                expires_at = self._workspace.credential_expiry(token, role, lakebase)
+                if expires_at is None:
+                    return await _open(compute, startup, token)
+                changes = await asyncio.to_thread(compute.set_password, role, token, expires_at)
+                try:
+                    return await _open(compute, startup, token)
+                except wire.Refused:
+                    if compute.password_changes(role) == changes:
+                        raise
 
     async def _cancel(self, startup: wire.Startup) -> None:
         # The key of a query is known to one Postgres; the others ignore it.
@@ -173,6 +173,21 @@ class Front:
                 writer.write(startup.encoded())
                 await writer.drain()
                 writer.close()
+
+
+async def _open(
+    compute: Compute, startup: wire.Startup, password: str
+) -> tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter]:
+    """Log in to Postgres, and return what to tell the client, and the connection."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(compute.socket_file)
+    except OSError:
+        raise wire.Refused(wire.fatal("57P03", "the database system is not running")) from None
+    try:
+        return await wire.log_in(reader, writer, startup, password), reader, writer
+    except BaseException:
+        writer.close()
+        raise
 
 
 async def _relay(
