@@ -30,6 +30,7 @@ class CircuitBreaker:
         self._lock = threading.Lock()
         self._detail: str | None = None
         self._next_try = 0.0
+        self._succeeded_at = float("-inf")
 
     @property
     def detail(self) -> str | None:
@@ -51,11 +52,18 @@ class CircuitBreaker:
         """Close the circuit. Returns whether it was open."""
         with self._lock:
             was_open, self._detail = self._detail is not None, None
+            self._succeeded_at = self._clock()
             return was_open
 
-    def failed(self, detail: str) -> bool:
-        """Open the circuit. Returns whether it was closed."""
+    def failed(self, detail: str, *, began: float | None = None) -> bool:
+        """Open the circuit. Returns whether it was closed.
+
+        Args:
+            began: when the try that failed was begun. If another has succeeded since, it is old news.
+        """
         with self._lock:
+            if began is not None and began < self._succeeded_at:
+                return False
             was_closed, self._detail = self._detail is None, detail
             self._next_try = self._clock() + self._cooldown
             return was_closed

@@ -10,7 +10,7 @@ import contextvars
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -31,9 +31,36 @@ def call_blocking(function: Callable[[], T], *, deadline: float | None = None) -
 
 
 async def awithin(deadline: float, operation: Callable[[], Awaitable[T]]) -> T:
-    """Await `operation()`, and cancel it with TimeoutError after `deadline` seconds."""
-    async with asyncio.timeout(deadline):
-        return await operation()
+    """Await `operation()`, and raise TimeoutError after `deadline` seconds.
+
+    The operation is then cancelled, as it is when the caller is, and nobody waits for what it makes of that: to
+    cancel a statement, psycopg asks the server, and where that is gone it asks for many seconds.
+    """
+    task = asyncio.ensure_future(operation())
+    try:
+        await asyncio.wait([task], timeout=deadline)
+        if not task.done():
+            raise TimeoutError(f"no answer within {deadline:g} s")
+    finally:
+        if not task.done():
+            _abandon(task)
+    return task.result()
+
+
+_abandoned: set[asyncio.Future[Any]] = set()
+
+
+def _abandon(task: asyncio.Future[Any]) -> None:
+    """Cancel a task, keep it until it has ended (the event loop does not), and let its failure go unheard."""
+
+    def ended(task: asyncio.Future[Any]) -> None:
+        _abandoned.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    _abandoned.add(task)
+    task.add_done_callback(ended)
+    task.cancel()
 
 
 def within(deadline: float, operation: Callable[[], T]) -> T:
@@ -62,27 +89,33 @@ def _call_in_thread(function: Callable[[], T], deadline: float) -> T:
 
 
 class AsyncBackground:
-    """Repeats a step beside the caller's own work, until it is stopped or the step says that it is done."""
+    """Repeats a step beside the caller's own work, until it is stopped or the step says that it is done.
+
+    A start while a step runs brings at least one more step: what it was for may have come too late for this one.
+    """
 
     def __init__(self, step: Callable[[], Awaitable[bool]], interval: float) -> None:
         self._step = step
         self._interval = interval
+        self._wanted = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Start, unless it runs already."""
+        self._wanted = True
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self) -> None:
-        if self._task is not None:
+        if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._interval)
-            if await self._step():
+            self._wanted = False
+            if await self._step() and not self._wanted:
                 return
 
 
@@ -93,24 +126,44 @@ class Background:
         self._step = step
         self._interval = interval
         self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._wanted = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start, unless it runs already."""
-        if self._thread is None or not self._thread.is_alive():
-            self._stopped.clear()
-            self._thread = threading.Thread(target=self._run, name="lakemem-background", daemon=True)
-            self._thread.start()
+        with self._lock:
+            self._wanted = True
+            if self._thread is None:
+                self._stopped.clear()
+                self._thread = threading.Thread(target=self._run, name="lakemem-background", daemon=True)
+                self._thread.start()
 
     def stop(self) -> None:
         self._stopped.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
 
     def _run(self) -> None:
-        while not self._stopped.wait(self._interval):
-            if self._step():
-                return
+        try:
+            while not self._stopped.wait(self._interval):
+                self._wanted = False
+                if self._step() and self._may_end():
+                    return
+        finally:
+            self._ended()
+
+    def _may_end(self) -> bool:
+        with self._lock:
+            if not self._wanted:
+                self._thread = None
+            return not self._wanted
+
+    def _ended(self) -> None:
+        with self._lock:
+            if self._thread is threading.current_thread():
+                self._thread = None
 
 
 def monotonic() -> float:

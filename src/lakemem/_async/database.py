@@ -274,6 +274,8 @@ class AsyncDatabase:
             max_size=self._max_size,
             max_idle=self._max_idle,
             max_lifetime=self._connector.max_age,
+            # Past this the pool gives up until somebody asks: its pauses between tries grow with the outage.
+            reconnect_timeout=self._timeout,
         )
         await pool.open()
         self._pool = pool

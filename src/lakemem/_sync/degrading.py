@@ -6,10 +6,12 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from lakemem._sync.database import Storage
-from lakemem.errors import LakememError
+from lakemem.errors import ConfigurationError, LakememError, StorageError
 from lakemem.operations import Operation
 from lakemem.resilience import OUTAGES, CircuitBreaker, PendingWrite, WriteBuffer
 from lakemem.types import Health
@@ -25,7 +27,8 @@ class DegradingStorage:
 
     Reads come back empty. Writes wait in a buffer, in their order, and are replayed when the storage is back;
     each carries an id, so that one whose outcome nobody saw is not applied twice. While writes wait, new ones
-    queue behind them.
+    queue behind them. A storage that could not be opened is opened in the background, where it may take longer than
+    an operation.
 
     Args:
         storage: the one to stand before.
@@ -51,28 +54,32 @@ class DegradingStorage:
         self._breaker = CircuitBreaker(cooldown, monotonic)
         self._buffer = WriteBuffer(max_writes, max_bytes)
         self._replaying = threading.Lock()
-        self._background = Background(self._replay, cooldown)
+        self._background = Background(self._recover, cooldown)
+        self._in_use = False
 
     @property
     def is_open(self) -> bool:
-        return self._storage.is_open
+        return self._in_use
 
     def open(self) -> None:
-        """Open the storage if it can be opened; if not, every later operation tries again."""
-        try:
-            within(self._open_deadline, self._storage.open)
-        except OUTAGES as error:
-            self._note_outage(error)
-        else:
-            self._note_recovery()
+        """Open the storage; where that does not succeed, go on trying in the background."""
+        with suppress(*OUTAGES):
+            self._open_storage()
+        self._in_use = True
+        if self._buffer or not self._storage.is_open:
+            self._background.start()
 
     def close(self) -> None:
         """Replay what can be replayed, then close."""
+        self._in_use = False
         self._background.stop()
-        self._replay()
-        if self._buffer:
-            logger.error("memory is closed while %d accepted writes are not stored", len(self._buffer))
-        self._storage.close()
+        try:
+            if self._buffer and self._storage.is_open:
+                self._replay()
+        finally:
+            if self._buffer:
+                logger.error("memory is closed while %d accepted writes are not stored", len(self._buffer))
+            self._storage.close()
 
     def setup(self) -> list[str]:
         return self._storage.setup()
@@ -93,36 +100,58 @@ class DegradingStorage:
         )
 
     def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T:
+        if not self._in_use:
+            raise ConfigurationError("the memory is not open: use `with`, `with`, or call open()")
         if operation.writes:
             return self._write(operation, write_id or uuid.uuid4())
-        if self._breaker.allows():
-            try:
+        if self._may_try():
+            with suppress(*OUTAGES):
                 return self._try(operation, None)
-            except OUTAGES as error:
-                self._note_outage(error)
         return operation.fallback
 
     def _write(self, operation: Operation[T], write_id: uuid.UUID) -> T:
-        if not self._buffer and self._breaker.allows():
-            try:
+        if not self._buffer and self._may_try():
+            with suppress(*OUTAGES):
                 return self._try(operation, write_id)
-            except OUTAGES as error:
-                self._note_outage(error)
         if self._buffer.accept(PendingWrite(operation, write_id)):
             self._background.start()
         else:
             logger.error("a write was refused: the buffer for writes while memory is down is full")
         return operation.fallback
 
-    def _try(self, operation: Operation[T], write_id: uuid.UUID | None) -> T:
-        def attempt() -> T:
-            if not self._storage.is_open:
-                self._storage.open()
-            return self._storage.run(operation, write_id=write_id)
+    def _may_try(self) -> bool:
+        return self._storage.is_open and self._breaker.allows()
 
-        result = within(self._deadline, attempt)
+    def _try(self, operation: Operation[T], write_id: uuid.UUID | None) -> T:
+        return self._watched(self._deadline, lambda: self._storage.run(operation, write_id=write_id))
+
+    def _open_storage(self) -> None:
+        self._watched(self._open_deadline, self._storage.open)
+
+    def _watched(self, deadline: float, call: Callable[[], T]) -> T:
+        """Make a call of the storage within a deadline, and note what it says of the storage's state."""
+        began = monotonic()
+        try:
+            result = within(deadline, call)
+        except OUTAGES as error:
+            self._note_outage(str(error) or type(error).__name__, began)
+            raise
         self._note_recovery()
         return result
+
+    def _recover(self) -> bool:
+        """Open the storage if it is not, then replay. Returns whether nothing is left to do."""
+        if not self._storage.is_open:
+            began = monotonic()
+            try:
+                self._open_storage()
+            except OUTAGES:
+                return False
+            except LakememError as error:
+                # In the background there is nobody to raise it to.
+                self._note_outage(str(error), began)
+                return False
+        return self._replay()
 
     def _replay(self) -> bool:
         """Apply waiting writes in their order. Returns whether none is left."""
@@ -130,27 +159,36 @@ class DegradingStorage:
             while write := self._buffer.first():
                 try:
                     self._try(write.operation, write.write_id)
-                except OUTAGES as error:
-                    self._note_outage(error)
+                except OUTAGES:
                     return False
-                except LakememError as error:
-                    logger.error("an accepted write was refused for good: %s", error)
+                except Exception as error:
+                    if isinstance(error, StorageError) and error.retryable:
+                        return False
+                    # The words of a foreign error may quote what was to be stored.
+                    reason = str(error) if isinstance(error, LakememError) else type(error).__name__
+                    logger.error("an accepted write was refused for good: %s", reason)
                     self._buffer.done(write, failed=True)
                 else:
                     self._buffer.done(write)
             return True
 
     def _inner_health(self) -> Health:
-        if self._breaker.detail is not None:
-            return Health(status="degraded", detail=self._breaker.detail)
+        """What the storage says of itself, unless it is known to be down."""
+        if self._in_use and not self._may_try():
+            return Health(status="degraded", detail=self._breaker.detail or "memory is not open yet")
+        began = monotonic()
         try:
-            return within(self._deadline, self._storage.health)
-        except TimeoutError:
-            return Health(status="degraded", detail=f"no answer within {self._deadline:g} s")
+            health = within(self._deadline, self._storage.health)
+        except TimeoutError as error:
+            health = Health(status="down", detail=str(error))
+        if health.status == "ok":
+            self._note_recovery()
+        else:
+            self._note_outage(health.detail, began)
+        return health
 
-    def _note_outage(self, error: BaseException) -> None:
-        detail = str(error) or f"no answer within {self._deadline:g} s"
-        if self._breaker.failed(detail):
+    def _note_outage(self, detail: str, began: float) -> None:
+        if self._breaker.failed(detail, began=began):
             logger.warning("memory is degraded, the agent goes on without it: %s", detail)
 
     def _note_recovery(self) -> None:
