@@ -17,8 +17,8 @@ from lakemem.errors import (
 )
 from lakemem.protocols import Embedder
 
-MAX_DIMENSIONS = 4000
-"""What a row of Postgres can hold beside the vector's text (pgvector keeps halfvec up to 16,000)."""
+MAX_DIMENSIONS = 3800
+"""What a page of Postgres can hold beside the other columns of a memory, for vectors are kept in their row."""
 
 
 class CallableEmbedder:

@@ -30,6 +30,8 @@ def schema_name(given: str | None = None, environ: Mapping[str, str] | None = No
         raise InvalidInputError(f"schema is longer than the {MAX_NAME_BYTES} bytes of a name in Postgres")
     if name.startswith("pg_"):
         raise InvalidInputError("schema may not begin with pg_: Postgres keeps these names for itself")
+    if "%" in name or "$" in name:
+        raise InvalidInputError("schema may not contain '%' or '$': they mean something else in scripts and statements")
     return name
 
 

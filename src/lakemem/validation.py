@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -20,8 +19,11 @@ MAX_ITEM_BYTES = 8 * 1024 * 1024
 MAX_VALUE_BYTES = 1024 * 1024
 MAX_METADATA_BYTES = 64 * 1024
 MAX_INDEXED_TEXT = 100_000
+# What was written must be readable from within any stack, and Python reads JSON by recursion.
+MAX_DEPTH = 200
+MAX_SECONDS = 100 * 366 * 86400.0
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def check_identifier(name: str, value: object) -> str:
@@ -70,69 +72,88 @@ def encode_json(name: str, value: object, *, limit: int) -> str:
     """Return `value` as JSON text, in the order of its keys.
 
     Raises:
-        InvalidInputError: it is not made of JSON types, holds NaN or infinity, or is over `limit` bytes.
+        InvalidInputError: it is not made of JSON types, holds NaN or infinity, is nested more than 200 deep, or
+            is over `limit` bytes.
     """
     try:
-        _check_keys(name, value)
+        _check_structure(name, value)
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         size = len(text.encode())
     except UnicodeEncodeError:
         # A lone surrogate has no UTF-8 form, but JSON can escape it.
         text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
         size = len(text)
-    except RecursionError:
-        raise InvalidInputError(f"{name} is nested too deeply, or holds itself") from None
+    except InvalidInputError:
+        raise
     except (TypeError, ValueError) as error:
-        reason = "it holds NaN, infinity, or itself" if isinstance(error, ValueError) else str(error)
+        reason = "it holds NaN, infinity, or an endless number" if isinstance(error, ValueError) else str(error)
         raise InvalidInputError(f"{name} is not JSON: {reason}") from None
     if size > limit:
         raise InvalidInputError(f"{name} takes {size:,} bytes as JSON; at most {limit:,} are allowed")
     return text
 
 
-def encode_metadata(metadata: object) -> str:
+def encode_metadata(metadata: object, name: str = "metadata") -> str:
     """Return metadata as JSON text that Postgres can index: an object without NUL characters."""
     if not isinstance(metadata, Mapping):
-        raise InvalidInputError(f"metadata must be a mapping, not {type(metadata).__name__}")
-    for key in metadata:
-        if not isinstance(key, str):
-            raise InvalidInputError(f"a metadata key must be a string, not {type(key).__name__}")
-    text = encode_json("metadata", dict(metadata), limit=MAX_METADATA_BYTES)
+        raise InvalidInputError(f"{name} must be a mapping, not {type(metadata).__name__}")
+    text = encode_json(name, dict(metadata), limit=MAX_METADATA_BYTES)
     if _has_unindexable_text(metadata):
-        raise InvalidInputError("metadata must not contain NUL characters or lone surrogates")
+        raise InvalidInputError(f"{name} must not contain NUL characters or lone surrogates")
     return text
 
 
 def check_limit(limit: object) -> int | None:
     """Return a limit of rows: None for all, or a number from 0."""
-    if limit is None:
+    return None if limit is None else check_count("limit", limit)
+
+
+def check_count(name: str, count: object) -> int:
+    """Return a number of rows, from 0."""
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise InvalidInputError(f"{name} must be a whole number, not {type(count).__name__}")
+    if count < 0:
+        raise InvalidInputError(f"{name} must not be negative")
+    return min(count, 2**31 - 1)
+
+
+def check_ordinal(name: str, number: object) -> int | None:
+    """Return the number of a position or a version: None, or a whole number that Postgres can hold."""
+    if number is None:
         return None
-    if isinstance(limit, bool) or not isinstance(limit, int):
-        raise InvalidInputError(f"limit must be a whole number or None, not {type(limit).__name__}")
-    if limit < 0:
-        raise InvalidInputError(f"limit must not be negative: {limit}")
-    return min(limit, 2**31 - 1)
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**63:
+        raise InvalidInputError(f"{name} must be a whole number from 0 to 2**63 - 1")
+    return number
+
+
+def check_fraction(name: str, number: object, *, least: int) -> float:
+    """Return a number from `least` to 1."""
+    if isinstance(number, bool) or not isinstance(number, int | float) or not least <= number <= 1:
+        raise InvalidInputError(f"{name} must be a number from {least} to 1")
+    return float(number)
 
 
 def check_seconds(name: str, seconds: object) -> float | None:
-    """Return a duration: None, or a finite number of seconds above zero."""
+    """Return a duration: None, or a number of seconds above zero, and below a hundred years."""
     if seconds is None:
         return None
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise InvalidInputError(f"{name} must be a number of seconds, not {type(seconds).__name__}")
-    if not math.isfinite(seconds) or seconds <= 0:
-        raise InvalidInputError(f"{name} must be above zero, and finite: {seconds}")
+    if not 0 < seconds <= MAX_SECONDS:
+        raise InvalidInputError(f"{name} must be above zero, and below a hundred years")
     return float(seconds)
 
 
 def check_datetime(name: str, moment: object) -> datetime | None:
-    """Return a moment: None, or a datetime with a time zone."""
+    """Return a moment: None, or a datetime with a time zone that is one of the years 2 to 9998 everywhere."""
     if moment is None:
         return None
     if not isinstance(moment, datetime):
         raise InvalidInputError(f"{name} must be a datetime, not {type(moment).__name__}")
-    if moment.tzinfo is None:
+    if moment.utcoffset() is None:
         raise InvalidInputError(f"{name} must have a time zone, such as datetime.now(timezone.utc)")
+    if not 1 < moment.year < 9999:
+        raise InvalidInputError(f"{name} must be in the years 2 to 9998")
     return moment
 
 
@@ -162,18 +183,20 @@ def without_nul(value: Any) -> Any:
     return value
 
 
-def _check_keys(name: str, value: object) -> None:
-    """Refuse the keys that `json` would turn into strings, so that what comes back is what was stored."""
+def _check_structure(name: str, value: object, depth: int = 0) -> None:
+    """Refuse what is nested too deeply, and keys that `json` would turn into strings without a word."""
+    if depth > MAX_DEPTH:
+        raise InvalidInputError(f"{name} is nested more than {MAX_DEPTH} deep, or holds itself")
     if isinstance(value, Mapping):
         for key, part in value.items():
             if not isinstance(key, str):
                 raise InvalidInputError(f"{name} is not JSON: a key is {type(key).__name__}, not a string")
             if isinstance(part, dict | list | tuple):
-                _check_keys(name, part)
+                _check_structure(name, part, depth + 1)
     elif isinstance(value, list | tuple):
         for part in value:
             if isinstance(part, dict | list | tuple):
-                _check_keys(name, part)
+                _check_structure(name, part, depth + 1)
 
 
 def _utf8_size(name: str, value: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 import uuid
 from collections.abc import Mapping, Sequence
@@ -17,10 +16,13 @@ from lakemem.operations import Operation, Rows
 from lakemem.types import Hit, MemoryRecord, SearchArm
 from lakemem.validation import (
     MAX_VALUE_BYTES,
+    check_count,
     check_datetime,
+    check_fraction,
     check_identifier,
     check_limit,
     check_namespace,
+    check_ordinal,
     check_seconds,
     check_text,
     encode_json,
@@ -77,19 +79,16 @@ def draft(
     expires_in: float | None,
 ) -> Draft:
     key = str(uuid.uuid4()) if key is None else check_identifier("key", key)
-    if isinstance(importance, bool) or not isinstance(importance, int | float) or not 0 <= importance <= 1:
-        raise InvalidInputError("importance must be a number from 0 to 1")
-    if position is not None and (isinstance(position, bool) or not isinstance(position, int)):
-        raise InvalidInputError("position must be a whole number: a position of the thread")
+    encoded = encode_json("value", value, limit=MAX_VALUE_BYTES)
     return Draft(
         namespace=check_namespace(namespace),
         key=key,
-        value=encode_json("value", value, limit=MAX_VALUE_BYTES),
+        value=encoded,
         text=indexable(describe(key, value) if text is None else check_text("text", text)),
         metadata=encode_metadata({} if metadata is None else metadata),
-        importance=float(importance),
+        importance=check_fraction("importance", importance, least=0),
         thread_id=None if thread_id is None else check_identifier("thread_id", thread_id),
-        position=position,
+        position=check_ordinal("position", position),
         occurred_at=check_datetime("occurred_at", occurred_at),
         expires_in=check_seconds("expires_in", expires_in),
     )
@@ -109,12 +108,13 @@ def change(
     key = check_identifier("key", key)
     if not has_value and text is None and metadata is None and expires_in is None:
         raise InvalidInputError("an update needs a value, a text, metadata or expires_in")
+    encoded = encode_json("value", value, limit=MAX_VALUE_BYTES) if has_value else None
     if text is None and has_value:
         text = describe(key, value)
     return Draft(
         namespace=check_namespace(namespace),
         key=key,
-        value=encode_json("value", value, limit=MAX_VALUE_BYTES) if has_value else None,
+        value=encoded,
         text=None if text is None else indexable(check_text("text", text)),
         metadata=None if metadata is None else encode_metadata(metadata),
         expires_in=check_seconds("expires_in", expires_in),
@@ -176,7 +176,7 @@ def update(owner: str, draft: Draft, embedded: Embedded, *, expected_version: in
             "embedding_model": embedded.model,
             "content_hash": draft.content_hash,
             "expires_in": draft.expires_in,
-            "expected_version": expected_version,
+            "expected_version": check_ordinal("expected_version", expected_version),
         },
         parse=record,
         fallback=_pending(draft, embedded),
@@ -211,7 +211,7 @@ def items(
             "namespace": check_namespace(namespace),
             "filter": _filter(filter),
             "limit": check_limit(limit),
-            "offset": check_limit(offset),
+            "offset": check_count("offset", offset),
         },
         parse=lambda rows: [_record(row) for row in rows],
         fallback=[],
@@ -241,8 +241,8 @@ def search(
     limit: int | None,
     min_similarity: float | None,
 ) -> Operation[list[Hit]]:
-    if min_similarity is not None and not math.isfinite(min_similarity):
-        raise InvalidInputError("min_similarity must be a number from -1 to 1")
+    if min_similarity is not None:
+        min_similarity = check_fraction("min_similarity", min_similarity, least=-1)
     arms: tuple[SearchArm, ...] = ("lexical",) if embedded.vector is None else ("dense", "lexical")
     return Operation(
         statement="memories.search",
@@ -290,7 +290,7 @@ def _words(value: Any) -> list[str]:
 
 
 def _filter(filter: Mapping[str, Any] | None) -> str:
-    return encode_metadata({} if filter is None else filter)
+    return encode_metadata({} if filter is None else filter, "filter")
 
 
 def _address(owner: str, namespace: Sequence[str], key: str) -> dict[str, Any]:
