@@ -3,7 +3,8 @@
 A file of statements is cut at its ``-- name:`` lines. ``{schema}`` stands for lakemem's schema and
 ``{vector}`` for the schema in which the extension `vector` is installed: both are put in once, quoted, when a
 database is opened, so that no statement depends on the search path. ``{schema_text}`` is the schema's name as a
-string. Values are always parameters.
+string. ``{matches}`` is the condition in ``matches.sql``, which several statements share. Values are always
+parameters.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ from psycopg import sql
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _MIGRATION = re.compile(r"^(\d{4})_(\w+)\.sql$")
-
-STATEMENT_FILES = ("schema", "writes", "threads", "memories", "checkpoints")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +57,11 @@ def bind_statements(schema: str, vector_schema: str = "public") -> Mapping[str, 
 @cache
 def _statements() -> Mapping[str, str]:
     found = {}
-    for file in STATEMENT_FILES:
-        text = files(__package__).joinpath(f"{file}.sql").read_text("utf-8")
-        pieces = _NAME.split(text)[1:]
+    for path in files(__package__).iterdir():
+        file, _, suffix = path.name.rpartition(".")
+        if suffix != "sql":
+            continue
+        pieces = _NAME.split(path.read_text("utf-8"))[1:]
         for name, body in zip(pieces[0::2], pieces[1::2], strict=True):
             found[f"{file}.{name}"] = body.strip().rstrip(";")
     return found
@@ -71,5 +72,11 @@ def _bind(text: str, schema: str, vector_schema: str) -> str:
         schema=sql.Identifier(schema),
         schema_text=sql.Literal(schema),
         vector=sql.Identifier(vector_schema),
+        matches=_matches(),
     )
     return composed.as_string()
+
+
+@cache
+def _matches() -> sql.Composed:
+    return sql.SQL(files(__package__).joinpath("matches.sql").read_text("utf-8").strip()).format()

@@ -86,7 +86,7 @@ SELECT
 FROM {schema}.memories
 WHERE owner = %(owner)s AND valid_to IS NULL AND (expires_at IS NULL OR expires_at > now())
     AND namespace[1:cardinality(%(namespace)s::text[])] = %(namespace)s::text[]
-    AND metadata @> %(filter)s::jsonb
+    AND metadata @> %(filter)s::jsonb AND {matches}
 ORDER BY valid_from DESC, namespace, key
 LIMIT %(limit)s OFFSET %(offset)s;
 
@@ -132,7 +132,7 @@ WITH terms AS MATERIALIZED (
     FROM {schema}.memories
     WHERE owner = %(owner)s AND valid_to IS NULL AND (expires_at IS NULL OR expires_at > now())
         AND namespace[1:cardinality(%(namespace)s::text[])] = %(namespace)s::text[]
-        AND metadata @> %(filter)s::jsonb
+        AND metadata @> %(filter)s::jsonb AND {matches}
 ), matches AS MATERIALIZED (
     SELECT s.namespace, s.key, t.lexeme
     FROM scope AS s JOIN terms AS t ON s.tsv @@ t.query

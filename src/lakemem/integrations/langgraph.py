@@ -1,4 +1,4 @@
-"""LangGraph: a checkpointer, and memory tools (extra ``langgraph``).
+"""LangGraph: a checkpointer, a store, and memory tools (extra ``langgraph``).
 
 Source: langgraph.checkpoint.base, https://reference.langchain.com/python/langgraph/checkpoints/
 """
@@ -16,6 +16,8 @@ from lakemem._async.toolbox import AsyncToolbox
 from lakemem._sync.memory import Memory, ScopedMemory
 from lakemem._sync.toolbox import Toolbox
 from lakemem.errors import ConfigurationError, MissingExtraError
+from lakemem.integrations.langgraph_store import AsyncLakebaseStore as AsyncLakebaseStore
+from lakemem.integrations.langgraph_store import LakebaseStore as LakebaseStore
 from lakemem.operations.checkpoints import Address, Blob, StoredCheckpoint
 from lakemem.tool_specs import TOOL_SPECS, ToolSpec
 from lakemem.validation import encode_json, without_nul
@@ -300,20 +302,27 @@ def memory_tools(
     return [_sync_tool(spec, memory, namespace) for spec in TOOL_SPECS]
 
 
+class _MemoryTool(StructuredTool):
+    """Hands on what the model gave as it is, and so the toolbox can tell the model what is wrong with it."""
+
+    def _to_args_and_kwargs(self, tool_input: Any, tool_call_id: str | None) -> tuple[tuple[()], dict[str, Any]]:
+        return (), {"arguments": tool_input}
+
+
 def _async_tool(spec: ToolSpec, memory: AsyncMemory | AsyncScopedMemory, namespace: Sequence[str]) -> BaseTool:
-    async def call(config: RunnableConfig, **arguments: Any) -> str:
+    async def call(arguments: Any, config: RunnableConfig) -> str:
         user = memory if isinstance(memory, AsyncScopedMemory) else memory.for_user(_user_id(config))
         return await AsyncToolbox(user, namespace).call(spec.name, arguments)
 
-    return StructuredTool(name=spec.name, description=spec.description, args_schema=spec.json_schema, coroutine=call)
+    return _MemoryTool(name=spec.name, description=spec.description, args_schema=spec.json_schema, coroutine=call)
 
 
 def _sync_tool(spec: ToolSpec, memory: Memory | ScopedMemory, namespace: Sequence[str]) -> BaseTool:
-    def call(config: RunnableConfig, **arguments: Any) -> str:
+    def call(arguments: Any, config: RunnableConfig) -> str:
         user = memory if isinstance(memory, ScopedMemory) else memory.for_user(_user_id(config))
         return Toolbox(user, namespace).call(spec.name, arguments)
 
-    return StructuredTool(name=spec.name, description=spec.description, args_schema=spec.json_schema, func=call)
+    return _MemoryTool(name=spec.name, description=spec.description, args_schema=spec.json_schema, func=call)
 
 
 def _user_id(config: RunnableConfig | None) -> str:

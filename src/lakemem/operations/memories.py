@@ -30,6 +30,8 @@ from lakemem.validation import (
     indexable,
 )
 
+NO_CONDITIONS = "[]"
+
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -202,7 +204,9 @@ def items(
     filter: Mapping[str, Any] | None,
     limit: int | None,
     offset: int,
+    conditions: str = NO_CONDITIONS,
 ) -> Operation[list[MemoryRecord]]:
+    """Current memories, the newest first; `conditions` are those of :func:`lakemem.operations.store.conditions`."""
     return Operation(
         statement="memories.items",
         owner=owner,
@@ -210,6 +214,7 @@ def items(
             "owner": owner,
             "namespace": check_namespace(namespace),
             "filter": _filter(filter),
+            "conditions": conditions,
             "limit": check_limit(limit),
             "offset": check_count("offset", offset),
         },
@@ -240,6 +245,7 @@ def search(
     filter: Mapping[str, Any] | None,
     limit: int | None,
     min_similarity: float | None,
+    conditions: str = NO_CONDITIONS,
 ) -> Operation[list[Hit]]:
     if min_similarity is not None:
         min_similarity = check_fraction("min_similarity", min_similarity, least=-1)
@@ -252,6 +258,7 @@ def search(
             "query": query,
             "namespace": check_namespace(namespace),
             "filter": _filter(filter),
+            "conditions": conditions,
             "limit": check_limit(limit),
             "embedding": embedded.vector,
             "embedding_model": embedded.model,
