@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import inspect
 import os
@@ -20,11 +21,14 @@ import pytest
 from psycopg import sql
 
 import lakemem
+from lakemem import validation
 from lakemem.cli import _parser
 from lakemem.embedded import EmbeddedPostgres
+from lakemem.embedding import MAX_DIMENSIONS
 from lakemem.integrations.embedders import LocalEmbedder, OpenAIEmbedder
 from lakemem.integrations.langgraph import AsyncLakebaseSaver
 from lakemem.integrations.openai_agents import LakebaseSession
+from lakemem.schema import MAX_NAME_BYTES
 from lakemem.testing import DatabaseFactory
 from tests.pages import blocks
 
@@ -206,6 +210,7 @@ def assert_documented(variable: str) -> None:
     assert f"`{variable}`" in CONFIGURATION.read_text(), variable
 
 
+PUBLIC = set(lakemem._ROOM_OF)
 CONFIGURATION = DOCS / "reference" / "configuration.md"
 CONFIGURABLE: dict[str, Callable[..., Any]] = {
     "AsyncMemory": lakemem.AsyncMemory,
@@ -248,3 +253,61 @@ def test_the_configuration_reference_has_each_environment_variable_that_is_read(
     assert "PGHOST" in read
     for variable in read:
         assert_documented(variable)
+
+
+def test_the_reference_has_each_public_name() -> None:
+    reference = (DOCS / "reference" / "api.md").read_text() + (DOCS / "reference" / "errors.md").read_text()
+    entry = r"^\.\. auto(?:class|function|exception):: lakemem\.(\w+)$"
+    documented = set(re.findall(entry, reference, flags=re.MULTILINE))
+    assert documented == PUBLIC
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_a_public_name_and_its_methods_say_what_they_are(name: str) -> None:
+    value = getattr(lakemem, name)
+    for attribute, member in [("", value), *(vars(value).items() if inspect.isclass(value) else [])]:
+        function = getattr(member, "__func__", getattr(member, "fget", member))
+        if not attribute.startswith("_") and (inspect.isroutine(function) or inspect.isclass(function)):
+            assert inspect.getdoc(function), f"{name}.{attribute} has no docstring"
+
+
+def test_the_page_on_errors_has_a_row_for_each_of_them() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", (DOCS / "reference" / "errors.md").read_text(), flags=re.MULTILINE)
+    errors = {name for name in PUBLIC if name.endswith("Error")} - {"LakememError"}
+    assert set(rows) == errors
+
+
+def test_the_page_on_the_data_model_has_each_table_and_column(machine: Machine) -> None:
+    machine.run(sys.executable, "-m", "lakemem", "migrate")
+    with psycopg.connect(**machine.login) as connection:
+        stored = connection.execute(
+            "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = 'lakemem'"
+        ).fetchall()
+    sections = re.split(r"^## ", (DOCS / "reference" / "data-model.md").read_text(), flags=re.MULTILINE)[1:]
+    documented = {
+        (section.partition("\n")[0], column)
+        for section in sections
+        for cell in re.findall(r"^\| (`.+?) \|", section, flags=re.MULTILINE)
+        for column in re.findall(r"`(\w+)`", cell)
+    }
+    assert documented == set(stored)
+
+
+def test_the_page_on_the_command_line_has_each_command_and_option() -> None:
+    page = (DOCS / "reference" / "cli.md").read_text()
+    [commands] = [action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    for name, command in commands.choices.items():
+        section = page.partition(f"\n## lakemem {name}\n")[2].partition("\n## ")[0]
+        options = {option for action in command._actions for option in action.option_strings} - {"-h", "--help"}
+        assert set(re.findall(r"^\| `(--[\w-]+)` \|", section, flags=re.MULTILINE)) == options, name
+
+
+def test_the_page_on_limits_has_the_limits_that_are_checked() -> None:
+    page = (DOCS / "reference" / "limits.md").read_text()
+    limits = [
+        *(value for name, value in vars(validation).items() if name.startswith("MAX_")),
+        MAX_DIMENSIONS,
+        MAX_NAME_BYTES,
+    ]
+    for limit in limits:
+        assert re.search(rf"\b{limit:,}\b", page), limit

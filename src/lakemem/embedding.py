@@ -42,6 +42,7 @@ class CallableEmbedder:
         self.dimensions = dimensions
 
     def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Return what the function returns: one vector a text."""
         return self._function(list(texts))
 
 

@@ -15,7 +15,9 @@ class CredentialProvider(Protocol):
     It may block, for instance on a request over the network; lakemem never calls it on an event loop.
     """
 
-    def credential(self) -> Credential: ...
+    def credential(self) -> Credential:
+        """Return a secret that is valid now."""
+        ...
 
 
 @runtime_checkable
@@ -38,10 +40,14 @@ class Embedder(Protocol):
     """
 
     @property
-    def model(self) -> str: ...
+    def model(self) -> str:
+        """A name for what makes the vectors."""
+        ...
 
     @property
-    def dimensions(self) -> int: ...
+    def dimensions(self) -> int:
+        """The length of every vector."""
+        ...
 
     def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Return one vector a text, in their order. It may block; lakemem never calls it on an event loop."""
@@ -53,7 +59,9 @@ class AsyncShortTermMemory(Protocol):
     """One conversation, as a session adapter needs it; :class:`lakemem.AsyncThread` is one."""
 
     @property
-    def thread_id(self) -> str: ...
+    def thread_id(self) -> str:
+        """The id of the conversation."""
+        ...
 
     async def append(self, items: Sequence[Mapping[str, Any]]) -> range:
         """Add JSON objects at the end, all or none of them, and return their positions."""
@@ -76,17 +84,29 @@ class AsyncShortTermMemory(Protocol):
 class AsyncLongTermMemory(Protocol):
     """What is known about one user, as the memory tools need it; :class:`lakemem.AsyncScopedMemory` is one."""
 
-    async def save(self, key: str | None, value: Any, *, namespace: Sequence[str] = ()) -> MemoryRecord: ...
+    async def save(self, key: str | None, value: Any, *, namespace: Sequence[str] = ()) -> MemoryRecord:
+        """Remember a JSON value; a value that is there already becomes an earlier version."""
+        ...
 
-    async def get(self, key: str, *, namespace: Sequence[str] = ()) -> MemoryRecord | None: ...
+    async def get(self, key: str, *, namespace: Sequence[str] = ()) -> MemoryRecord | None:
+        """Return a memory; None where there is none."""
+        ...
 
-    async def items(self, *, namespace: Sequence[str] = (), limit: int | None = 100) -> list[MemoryRecord]: ...
+    async def items(self, *, namespace: Sequence[str] = (), limit: int | None = 100) -> list[MemoryRecord]:
+        """Return memories, the newest first."""
+        ...
 
-    async def update(self, key: str, value: Any, *, namespace: Sequence[str] = ()) -> MemoryRecord: ...
+    async def update(self, key: str, value: Any, *, namespace: Sequence[str] = ()) -> MemoryRecord:
+        """Change a memory; raise MemoryNotFoundError where there is none."""
+        ...
 
-    async def delete(self, key: str, *, namespace: Sequence[str] = ()) -> bool: ...
+    async def delete(self, key: str, *, namespace: Sequence[str] = ()) -> bool:
+        """Forget a memory; False where there is none."""
+        ...
 
-    async def search(self, query: str, *, namespace: Sequence[str] = (), limit: int | None = 10) -> list[Hit]: ...
+    async def search(self, query: str, *, namespace: Sequence[str] = (), limit: int | None = 10) -> list[Hit]:
+        """Return the memories that fit a question best, the best first."""
+        ...
 
 
 @runtime_checkable
@@ -94,7 +114,9 @@ class ShortTermMemory(Protocol):
     """One conversation, as a session adapter needs it; :class:`lakemem.Thread` is one."""
 
     @property
-    def thread_id(self) -> str: ...
+    def thread_id(self) -> str:
+        """The id of the conversation."""
+        ...
 
     def append(self, items: Sequence[Mapping[str, Any]]) -> range:
         """Add JSON objects at the end, all or none of them, and return their positions."""
@@ -117,14 +139,26 @@ class ShortTermMemory(Protocol):
 class LongTermMemory(Protocol):
     """What is known about one user, as the memory tools need it; :class:`lakemem.ScopedMemory` is one."""
 
-    def save(self, key: str | None, value: Any, *, namespace: Sequence[str] = ()) -> MemoryRecord: ...
+    def save(self, key: str | None, value: Any, *, namespace: Sequence[str] = ()) -> MemoryRecord:
+        """Remember a JSON value; a value that is there already becomes an earlier version."""
+        ...
 
-    def get(self, key: str, *, namespace: Sequence[str] = ()) -> MemoryRecord | None: ...
+    def get(self, key: str, *, namespace: Sequence[str] = ()) -> MemoryRecord | None:
+        """Return a memory; None where there is none."""
+        ...
 
-    def items(self, *, namespace: Sequence[str] = (), limit: int | None = 100) -> list[MemoryRecord]: ...
+    def items(self, *, namespace: Sequence[str] = (), limit: int | None = 100) -> list[MemoryRecord]:
+        """Return memories, the newest first."""
+        ...
 
-    def update(self, key: str, value: Any, *, namespace: Sequence[str] = ()) -> MemoryRecord: ...
+    def update(self, key: str, value: Any, *, namespace: Sequence[str] = ()) -> MemoryRecord:
+        """Change a memory; raise MemoryNotFoundError where there is none."""
+        ...
 
-    def delete(self, key: str, *, namespace: Sequence[str] = ()) -> bool: ...
+    def delete(self, key: str, *, namespace: Sequence[str] = ()) -> bool:
+        """Forget a memory; False where there is none."""
+        ...
 
-    def search(self, query: str, *, namespace: Sequence[str] = (), limit: int | None = 10) -> list[Hit]: ...
+    def search(self, query: str, *, namespace: Sequence[str] = (), limit: int | None = 10) -> list[Hit]:
+        """Return the memories that fit a question best, the best first."""
+        ...

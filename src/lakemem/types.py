@@ -28,7 +28,12 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """Whose request this is, and which conversation it belongs to."""
+    """Whose request this is, and which conversation it belongs to.
+
+    Attributes:
+        thread_id: the conversation.
+        user_id: the user; verified where the app is deployed.
+    """
 
     thread_id: str
     user_id: str
@@ -56,7 +61,13 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ThreadInfo:
-    """A thread in a listing."""
+    """A thread in a listing.
+
+    Attributes:
+        thread_id: its id.
+        created_at: when it began.
+        updated_at: when it was last written to.
+    """
 
     thread_id: str
     created_at: datetime
@@ -68,9 +79,14 @@ class MemoryRecord:
     """One version of one memory.
 
     Attributes:
+        namespace: where its key belongs; empty for the root.
+        key: its name within the namespace.
+        value: the JSON value.
+        metadata: what listings and searches filter by.
         version: 1 for the first; 0 for a write that is accepted and waits for the database to come back.
         text: what search reads, derived from key and value unless it was given.
         occurred_at: when the remembered thing happened, if that is known.
+        expires_at: when it is forgotten; None for never.
         valid_from: when this version was saved.
         valid_to: when it stopped being current; None while it is.
         embedded: whether search by meaning can find it, or only search by words.
@@ -97,6 +113,7 @@ class Hit:
     """A memory that a search found, and why.
 
     Attributes:
+        record: the memory.
         score: what the hits are ordered by, comparable within one search only.
         similarity: cosine similarity of query and memory, -1 to 1; None where one of them has no embedding.
         dense: the dense arm's share of the score, 0 to 1; None where that arm said nothing of this memory.
@@ -115,14 +132,17 @@ class Hit:
 
     @property
     def key(self) -> str:
+        """The memory's key."""
         return self.record.key
 
     @property
     def value(self) -> Any:
+        """The memory's value."""
         return self.record.value
 
     @property
     def text(self) -> str:
+        """The memory's text, as search read it."""
         return self.record.text
 
 

@@ -84,10 +84,12 @@ class AsyncMemory:
 
     @property
     def target(self) -> Lakebase:
+        """Where the database is."""
         return self._target
 
     @property
     def schema(self) -> str:
+        """The Postgres schema of lakemem's tables."""
         return self._schema
 
     async def open(self) -> None:
@@ -116,7 +118,18 @@ class AsyncMemory:
         await self.close()
 
     async def setup(self) -> list[str]:
-        """Create or upgrade the tables; needs no `open`. Returns the migrations that were applied."""
+        """Create or upgrade the tables; needs no `open`.
+
+        Any number of processes may do so at once.
+
+        Returns:
+            The names of the migrations that were applied; none where the tables are as they should be.
+
+        Raises:
+            StorageUnavailableError: Postgres cannot be reached.
+            StorageError: this role may not create a schema, or the extension `vector`.
+            SchemaError: the database is not in UTF8.
+        """
         return await self._storage.setup()
 
     async def health(self) -> Health:
@@ -124,11 +137,19 @@ class AsyncMemory:
         return await self._storage.health()
 
     def for_user(self, user_id: str) -> AsyncScopedMemory:
-        """The memory of one user. The database itself confines what follows to it."""
+        """The memory of one user. The database itself confines what follows to it. No I/O.
+
+        Raises:
+            InvalidInputError: the id cannot name a user.
+        """
         return AsyncScopedMemory(self._storage, self._embeddings, f"user:{check_identifier('user_id', user_id)}")
 
     def for_scope(self, scope: str) -> AsyncScopedMemory:
-        """The memory that a team, a tenant or an agent shares; no user's own memory is in it."""
+        """The memory that a team, a tenant or an agent shares; no user's own memory is in it. No I/O.
+
+        Raises:
+            InvalidInputError: the name cannot name a scope.
+        """
         return AsyncScopedMemory(self._storage, self._embeddings, f"scope:{check_identifier('scope', scope)}")
 
     def logged_in_as(
@@ -178,17 +199,22 @@ class AsyncScopedMemory:
         return self._owner
 
     @property
+    def is_degraded(self) -> bool:
+        """Whether memory is down and :func:`~lakemem.degrading` answers in its place: what is read is empty."""
+        return self._storage.is_degraded
+
+    @property
     def checkpoints(self) -> AsyncCheckpoints:
         """The checkpoints of this owner's graphs, for adapters."""
         return AsyncCheckpoints(self._storage, self._owner)
 
     def thread(self, thread_id: str | None = None) -> AsyncThread:
-        """A conversation of this owner; a new one without an id."""
+        """A conversation of this owner; a new one without an id. No I/O: a thread begins with its first item."""
         thread_id = resolve_thread_id() if thread_id is None else check_identifier("thread_id", thread_id)
         return AsyncThread(self._storage, self._owner, thread_id)
 
     async def threads(self, limit: int | None = 100) -> list[ThreadInfo]:
-        """Return this owner's threads, the last active first."""
+        """Return this owner's threads, the last active first; `limit` None for all."""
         return await self._storage.run(threads.listing(self._owner, limit))
 
     async def save(
@@ -209,12 +235,17 @@ class AsyncScopedMemory:
 
         Args:
             key: the name of the memory; None to make one up.
+            value: what to remember: anything that JSON can say.
+            namespace: where the key belongs; the same key in another namespace is another memory.
             text: what search reads; by default the words of the key and the value.
             metadata: a JSON object to filter by.
             importance: 0 to 1.
             thread_id, position: the thread and the item it was learnt from.
             occurred_at: when it happened.
             expires_in: seconds until it is forgotten.
+
+        Returns:
+            The version that was saved.
 
         Raises:
             InvalidInputError: an argument cannot be stored. Nothing was written.
@@ -236,7 +267,7 @@ class AsyncScopedMemory:
         return await self._storage.run(memories.save(self._owner, draft, embedded))
 
     async def get(self, key: str, *, namespace: Sequence[str] = ()) -> MemoryRecord | None:
-        """Return the current version of a memory; None where there is none."""
+        """Return the current version of a memory; None where there is none, or it has expired."""
         return await self._storage.run(memories.get(self._owner, key, namespace))
 
     async def items(
@@ -250,8 +281,10 @@ class AsyncScopedMemory:
         """Return current memories, the newest first.
 
         Args:
-            namespace: the first labels of the namespaces to look in.
+            namespace: the first labels of the namespaces to look in; by default all.
             filter: what their metadata must contain.
+            limit: how many at the most; None for all.
+            offset: how many to leave out first.
         """
         return await self._storage.run(
             memories.items(self._owner, namespace=namespace, filter=filter, limit=limit, offset=offset)
@@ -271,7 +304,16 @@ class AsyncScopedMemory:
         """Change a memory that is there; what is not given stays as it is.
 
         Args:
+            key: the name of the memory.
+            value: the new value; the text that search reads follows it, unless `text` is given too.
+            namespace: where the key belongs.
+            text: what search reads.
+            metadata: replaces all metadata.
+            expires_in: seconds from now until it is forgotten.
             expected_version: fail unless this is the current version.
+
+        Returns:
+            The new version.
 
         Raises:
             MemoryNotFoundError: there is no memory under this key.
@@ -296,6 +338,8 @@ class AsyncScopedMemory:
         It is found no more. Its versions stay in the database for the record, unless they are erased.
 
         Args:
+            key: the name of the memory.
+            namespace: where the key belongs.
             erase: remove every version for good.
         """
         return await self._storage.run(memories.delete(self._owner, key, namespace, erase=erase))
@@ -314,8 +358,10 @@ class AsyncScopedMemory:
         Without an embedder, or while it is down, the search goes by words alone, and `Hit.arms` says so.
 
         Args:
-            namespace: the first labels of the namespaces to look in.
+            query: a question, or key words.
+            namespace: the first labels of the namespaces to look in; by default all.
             filter: what their metadata must contain.
+            limit: how many at the most; None for all.
             min_similarity: leave out what is less similar in meaning than this, -1 to 1. What has no vector to
                 compare is found by its words all the same.
         """

@@ -85,10 +85,12 @@ class Memory:
 
     @property
     def target(self) -> Lakebase:
+        """Where the database is."""
         return self._target
 
     @property
     def schema(self) -> str:
+        """The Postgres schema of lakemem's tables."""
         return self._schema
 
     def open(self) -> None:
@@ -117,7 +119,18 @@ class Memory:
         self.close()
 
     def setup(self) -> list[str]:
-        """Create or upgrade the tables; needs no `open`. Returns the migrations that were applied."""
+        """Create or upgrade the tables; needs no `open`.
+
+        Any number of processes may do so at once.
+
+        Returns:
+            The names of the migrations that were applied; none where the tables are as they should be.
+
+        Raises:
+            StorageUnavailableError: Postgres cannot be reached.
+            StorageError: this role may not create a schema, or the extension `vector`.
+            SchemaError: the database is not in UTF8.
+        """
         return self._storage.setup()
 
     def health(self) -> Health:
@@ -125,11 +138,19 @@ class Memory:
         return self._storage.health()
 
     def for_user(self, user_id: str) -> ScopedMemory:
-        """The memory of one user. The database itself confines what follows to it."""
+        """The memory of one user. The database itself confines what follows to it. No I/O.
+
+        Raises:
+            InvalidInputError: the id cannot name a user.
+        """
         return ScopedMemory(self._storage, self._embeddings, f"user:{check_identifier('user_id', user_id)}")
 
     def for_scope(self, scope: str) -> ScopedMemory:
-        """The memory that a team, a tenant or an agent shares; no user's own memory is in it."""
+        """The memory that a team, a tenant or an agent shares; no user's own memory is in it. No I/O.
+
+        Raises:
+            InvalidInputError: the name cannot name a scope.
+        """
         return ScopedMemory(self._storage, self._embeddings, f"scope:{check_identifier('scope', scope)}")
 
     def logged_in_as(self, credentials: CredentialProvider, *, max_size: int = 2, max_idle: float = 60.0) -> Memory:
@@ -177,17 +198,22 @@ class ScopedMemory:
         return self._owner
 
     @property
+    def is_degraded(self) -> bool:
+        """Whether memory is down and :func:`~lakemem.degrading` answers in its place: what is read is empty."""
+        return self._storage.is_degraded
+
+    @property
     def checkpoints(self) -> Checkpoints:
         """The checkpoints of this owner's graphs, for adapters."""
         return Checkpoints(self._storage, self._owner)
 
     def thread(self, thread_id: str | None = None) -> Thread:
-        """A conversation of this owner; a new one without an id."""
+        """A conversation of this owner; a new one without an id. No I/O: a thread begins with its first item."""
         thread_id = resolve_thread_id() if thread_id is None else check_identifier("thread_id", thread_id)
         return Thread(self._storage, self._owner, thread_id)
 
     def threads(self, limit: int | None = 100) -> list[ThreadInfo]:
-        """Return this owner's threads, the last active first."""
+        """Return this owner's threads, the last active first; `limit` None for all."""
         return self._storage.run(threads.listing(self._owner, limit))
 
     def save(
@@ -208,12 +234,17 @@ class ScopedMemory:
 
         Args:
             key: the name of the memory; None to make one up.
+            value: what to remember: anything that JSON can say.
+            namespace: where the key belongs; the same key in another namespace is another memory.
             text: what search reads; by default the words of the key and the value.
             metadata: a JSON object to filter by.
             importance: 0 to 1.
             thread_id, position: the thread and the item it was learnt from.
             occurred_at: when it happened.
             expires_in: seconds until it is forgotten.
+
+        Returns:
+            The version that was saved.
 
         Raises:
             InvalidInputError: an argument cannot be stored. Nothing was written.
@@ -235,7 +266,7 @@ class ScopedMemory:
         return self._storage.run(memories.save(self._owner, draft, embedded))
 
     def get(self, key: str, *, namespace: Sequence[str] = ()) -> MemoryRecord | None:
-        """Return the current version of a memory; None where there is none."""
+        """Return the current version of a memory; None where there is none, or it has expired."""
         return self._storage.run(memories.get(self._owner, key, namespace))
 
     def items(
@@ -249,8 +280,10 @@ class ScopedMemory:
         """Return current memories, the newest first.
 
         Args:
-            namespace: the first labels of the namespaces to look in.
+            namespace: the first labels of the namespaces to look in; by default all.
             filter: what their metadata must contain.
+            limit: how many at the most; None for all.
+            offset: how many to leave out first.
         """
         return self._storage.run(
             memories.items(self._owner, namespace=namespace, filter=filter, limit=limit, offset=offset)
@@ -270,7 +303,16 @@ class ScopedMemory:
         """Change a memory that is there; what is not given stays as it is.
 
         Args:
+            key: the name of the memory.
+            value: the new value; the text that search reads follows it, unless `text` is given too.
+            namespace: where the key belongs.
+            text: what search reads.
+            metadata: replaces all metadata.
+            expires_in: seconds from now until it is forgotten.
             expected_version: fail unless this is the current version.
+
+        Returns:
+            The new version.
 
         Raises:
             MemoryNotFoundError: there is no memory under this key.
@@ -295,6 +337,8 @@ class ScopedMemory:
         It is found no more. Its versions stay in the database for the record, unless they are erased.
 
         Args:
+            key: the name of the memory.
+            namespace: where the key belongs.
             erase: remove every version for good.
         """
         return self._storage.run(memories.delete(self._owner, key, namespace, erase=erase))
@@ -313,8 +357,10 @@ class ScopedMemory:
         Without an embedder, or while it is down, the search goes by words alone, and `Hit.arms` says so.
 
         Args:
-            namespace: the first labels of the namespaces to look in.
+            query: a question, or key words.
+            namespace: the first labels of the namespaces to look in; by default all.
             filter: what their metadata must contain.
+            limit: how many at the most; None for all.
             min_similarity: leave out what is less similar in meaning than this, -1 to 1. What has no vector to
                 compare is found by its words all the same.
         """
