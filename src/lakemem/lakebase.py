@@ -105,7 +105,7 @@ class Workspace:
         return Credential(token, expires_in=lifetime, user=self.login_name())
 
     def _ask(self, what: str, question: Callable[[WorkspaceClient], T]) -> T:
-        with _translated(what):
+        with asking(what):
             return question(self.client)
 
 
@@ -315,7 +315,7 @@ def _endpoint_token(
 
 
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
+def asking(what: str) -> Iterator[None]:
     """Errors of the SDK become ours. Their words stay out: they may quote what was sent."""
     try:
         yield

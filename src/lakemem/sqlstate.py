@@ -71,7 +71,7 @@ def translate(error: psycopg.Error) -> LakememError:
         # What Postgres says here names objects of the database, and never holds a stored value.
         return StorageError(
             f"this Postgres role lacks a right ({error.diag.message_primary}): "
-            "grant it, or log in as the owner of the tables",
+            "run `lakemem grants` as the owner of the tables",
             sqlstate=state,
         )
     return StorageError(f"Postgres refused the statement (SQLSTATE {state}){_place(error)}", sqlstate=state)

@@ -1,0 +1,235 @@
+"""The rights that `lakemem grants` gives: enough for the whole library, and not one too many."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from typing import Annotated, Any, TypedDict
+from uuid import uuid4
+
+import psycopg
+import pytest
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Command, interrupt
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from lakemem import Lakebase, Memory
+from lakemem._sql import bind_statements
+from lakemem.cli import main
+from lakemem.grants import RIGHTS, Missing, grant_statements, missing_rights
+from lakemem.integrations.langgraph import LakebaseSaver
+from lakemem.operations import threads
+from tests.conftest import connect
+
+SERVED = ("threads.", "memories.", "checkpoints.", "writes.", "store.", "schema.applied")
+"""What an app runs; all else is for whoever owns the tables."""
+
+
+class Role:
+    """A role that owns nothing, with a name that has to be quoted."""
+
+    def __init__(self, admin_dsn: str, target: Lakebase) -> None:
+        self.name = f'app "{secrets.token_hex(4)}" %s; --'
+        self.target = Lakebase.dsn(make_conninfo(**{**target.parameters, "user": self.name, "password": "secret"}))
+        self._admin_dsn = admin_dsn
+        self._admin(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'secret'"))
+
+    def drop(self, database: str) -> None:
+        with psycopg.connect(self._admin_dsn, dbname=database, autocommit=True) as admin:
+            admin.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(self.name)))
+        self._admin(sql.SQL("DROP ROLE {}"))
+
+    def _admin(self, statement: sql.SQL) -> None:
+        with psycopg.connect(self._admin_dsn, autocommit=True) as admin:
+            admin.execute(statement.format(sql.Identifier(self.name)))
+
+
+@pytest.fixture
+def role(admin_dsn: str, target: Lakebase) -> Iterator[Role]:
+    made = Role(admin_dsn, target)
+    yield made
+    made.drop(str(target.database))
+
+
+@pytest.fixture
+def owner(target: Lakebase) -> Iterator[psycopg.Connection[Any]]:
+    with connect(target) as connection:
+        yield connection
+
+
+def grant(owner: psycopg.Connection[Any], role: Role, **options: Any) -> None:
+    for statement in grant_statements(role.name, "lakemem", **options):
+        owner.execute(statement)
+
+
+class State(TypedDict):
+    said: Annotated[list[str], lambda old, new: old + new]
+
+
+def ask(state: State) -> State:
+    return {"said": [interrupt("more?")]}
+
+
+def use_everything(memory: Memory) -> None:
+    """Call what the library offers, at least once each."""
+    user = memory.for_user("alice")
+    thread = user.thread("t")
+    thread.append([{"role": "user", "content": "hello"}, {"role": "user", "content": "again"}])
+    assert [message.position for message in thread.messages()] == [1, 2]
+    assert thread.pop() == {"role": "user", "content": "again"}
+    assert len(user.threads()) == 1
+    thread.clear()
+    assert thread.delete()
+    assert thread.info() is None
+
+    user.save("color", "green", namespace=("likes",), metadata={"sure": True})
+    user.update("color", "blue", namespace=("likes",))
+    assert [hit.record.key for hit in user.search("blue")] == ["color"]
+    assert [record.value for record in user.items()] == ["blue"]
+    assert user.delete("color", namespace=("likes",))
+    user.save("food", "soup")
+    assert user.delete("food", erase=True)
+    assert user.get("food") is None
+
+    graph = StateGraph(State).add_node("ask", ask).add_edge(START, "ask").add_edge("ask", END)
+    compiled = graph.compile(checkpointer=LakebaseSaver(user))
+    config: Any = {"configurable": {"thread_id": "g"}}
+    compiled.invoke({"said": []}, config)
+    assert compiled.invoke(Command(resume="no"), config)["said"] == ["no"]
+    assert len(list(compiled.get_state_history(config))) > 1
+    compiled.checkpointer.delete_thread("g")
+
+    marked = threads.append("user:alice", "m", [{"n": 1}])
+    for _ in range(2):
+        memory._storage.run(marked, write_id=WRITE)
+    assert len(user.thread("m").items()) == 1
+
+
+WRITE = uuid4()
+
+
+def test_the_whole_library_runs_with_the_granted_rights(owner: psycopg.Connection[Any], role: Role) -> None:
+    grant(owner, role)
+    with Memory(role.target) as memory:
+        use_everything(memory)
+        assert memory.health().status == "ok"
+
+
+def test_without_grants_the_error_says_what_to_do(role: Role) -> None:
+    with pytest.raises(Exception, match="lakemem grants"), Memory(role.target):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("table", "privilege"), [(table, privilege) for table, privileges in RIGHTS.items() for privilege in privileges]
+)
+def test_each_right_is_needed_by_a_statement(
+    owner: psycopg.Connection[Any], role: Role, table: str, privilege: str
+) -> None:
+    grant(owner, role)
+    with connect(role.target) as app:
+        assert refused(app) == []
+        owner.execute(
+            sql.SQL("REVOKE {} ON {} FROM {}").format(
+                sql.SQL(privilege), sql.Identifier("lakemem", table), sql.Identifier(role.name)
+            )
+        )
+        assert refused(app) != []
+
+
+def refused(app: psycopg.Connection[Any]) -> list[str]:
+    """The statements that the app may not run; to explain one takes the same rights."""
+    found = []
+    for name, statement in bind_statements("lakemem").items():
+        if not name.startswith(SERVED):
+            continue
+        try:
+            app.execute(b"EXPLAIN (GENERIC_PLAN) " + numbered(statement))
+        except psycopg.errors.InsufficientPrivilege:
+            found.append(name)
+    return found
+
+
+def numbered(statement: bytes) -> bytes:
+    """Named parameters as $1, $2, ...: what the server itself reads."""
+    names: dict[bytes, int] = {}
+
+    def number(match: re.Match[bytes]) -> bytes:
+        return b"$%d" % names.setdefault(match[1], len(names) + 1)
+
+    return re.sub(rb"%\((\w+)\)s", number, statement).replace(b"%%", b"%")
+
+
+def test_what_is_missing_is_told_until_nothing_is(owner: psycopg.Connection[Any], role: Role) -> None:
+    pairs = sum(len(privileges) for privileges in RIGHTS.values())
+    missing = missing_rights(owner, role.name, "lakemem")
+    assert len(missing) == pairs + 1
+    assert Missing("USAGE", "SCHEMA", "lakemem") in missing
+    for statement in grant_statements(role.name, "lakemem")[:-1]:
+        owner.execute(statement)
+    assert missing_rights(owner, role.name, "lakemem") == [Missing("INSERT", "TABLE", "applied_writes")]
+    for _ in range(2):
+        grant(owner, role)
+    assert missing_rights(owner, role.name, "lakemem") == []
+
+
+def test_a_role_that_is_not_there_and_tables_that_are_not_there_are_told(
+    owner: psycopg.Connection[Any], role: Role
+) -> None:
+    assert missing_rights(owner, "nobody", "lakemem") == [Missing("LOGIN", "ROLE", "nobody")]
+    assert Missing("SELECT", "TABLE", "threads") in missing_rights(owner, role.name, "elsewhere")
+
+
+def test_the_audit_log_cannot_be_changed_with_the_granted_rights(owner: psycopg.Connection[Any], role: Role) -> None:
+    grant(owner, role)
+    with connect(role.target) as app:
+        for attempt in ("UPDATE lakemem.memory_events SET key = ''", "DELETE FROM lakemem.memory_events"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                app.execute(attempt)
+
+
+def test_with_own_rows_a_login_reads_and_writes_as_no_one_else(
+    owner: psycopg.Connection[Any], role: Role, target: Lakebase
+) -> None:
+    with Memory(target) as memory:
+        memory.for_user("alice").save("secret", "of alice")
+    grant(owner, role, own_rows=True)
+    assert missing_rights(owner, role.name, "lakemem", own_rows=True) == []
+    with Memory(role.target) as memory:
+        assert memory.for_user("alice").items() == []
+        with pytest.raises(Exception, match="lacks a right"):
+            memory.for_user("alice").save("secret", "forged")
+        memory.for_user(role.name).save("mine", 1)
+        assert [record.key for record in memory.for_user(role.name).items()] == ["mine"]
+    with Memory(target) as memory:
+        assert [record.value for record in memory.for_user("alice").items()] == ["of alice"]
+
+
+def test_own_rows_are_told_as_missing(owner: psycopg.Connection[Any], role: Role) -> None:
+    grant(owner, role)
+    missing = missing_rights(owner, role.name, "lakemem", own_rows=True)
+    assert {right.object for right in missing} == {"POLICY"}
+
+
+def test_the_command_prints_applies_and_checks(
+    role: Role, target: Lakebase, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dsn = make_conninfo(**target.parameters)
+    assert main(["grants", "--to", role.name]) == 0
+    printed = capsys.readouterr().out
+    assert main(["grants", "--to", role.name, "--check", "--dsn", dsn]) == 1
+    assert "missing: SELECT on table threads" in capsys.readouterr().err
+    with connect(target) as connection:
+        connection.execute(printed)  # type: ignore[arg-type]
+    assert main(["grants", "--to", role.name, "--check", "--dsn", dsn]) == 0
+    assert main(["grants", "--to", role.name, "--apply", "--dsn", dsn]) == 0
+    assert "every right" in capsys.readouterr().out
+
+
+def test_a_role_that_is_missing_outside_of_a_lakebase_is_not_made(
+    target: Lakebase, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["grants", "--to", "nobody", "--apply", "--dsn", make_conninfo(**target.parameters)]) == 1
+    assert "CREATE ROLE" in capsys.readouterr().err
