@@ -12,6 +12,7 @@ from lakemem.types import Hit, MemoryRecord
 
 SEARCH_LIMIT = 5
 LIST_LIMIT = 50
+UNAVAILABLE = "memory is not available at the moment; answer without it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,5 +96,5 @@ def describe_hit(hit: Hit) -> dict[str, Any]:
 
 
 def answer(**fields: Any) -> str:
-    """A tool's result."""
-    return json.dumps(fields, ensure_ascii=False)
+    """A tool's result. A lone surrogate, which has no UTF-8 form, would stop a framework that sends or stores it."""
+    return json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace").decode()

@@ -143,7 +143,7 @@ async def test_the_model_answers_while_the_database_is_down(unreachable: AsyncMe
     session = LakebaseSession(unreachable.for_user("alice").thread("t"))
     started = time.perf_counter()
     result = await run(agent, "Who am I?", streamed=streamed, context=context, session=session)
-    assert result.final_output == '{"memories": []} {"memory": null}'
+    assert str(result.final_output).count("memory is not available at the moment") == 2
     assert time.perf_counter() - started < 5
     assert (await unreachable.health()).pending_writes >= 2
 

@@ -40,6 +40,9 @@ class AsyncStorage(Protocol):
     @property
     def is_open(self) -> bool: ...
 
+    @property
+    def is_degraded(self) -> bool: ...
+
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
@@ -132,6 +135,10 @@ class AsyncDatabase:
     @property
     def is_open(self) -> bool:
         return self._pool is not None
+
+    @property
+    def is_degraded(self) -> bool:
+        return False
 
     async def open(self) -> None:
         """Check the login and the tables, then open the pool.

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from lakemem.errors import InvalidInputError, MemoryNotFoundError
 from lakemem.protocols import AsyncLongTermMemory
 from lakemem.resilience import OUTAGES
-from lakemem.tool_specs import LIST_LIMIT, SEARCH_LIMIT, answer, describe_hit, describe_record, spec_named
+from lakemem.tool_specs import (
+    LIST_LIMIT,
+    SEARCH_LIMIT,
+    UNAVAILABLE,
+    answer,
+    describe_hit,
+    describe_record,
+    spec_named,
+)
 
 logger = logging.getLogger("lakemem")
 
@@ -34,7 +43,7 @@ class AsyncToolbox:
             return answer(error=str(error))
         except OUTAGES as error:
             logger.warning("a memory tool could not reach memory: %s", error)
-            return answer(error="memory is not available at the moment; answer without it")
+            return answer(error=UNAVAILABLE)
         return result
 
     async def save_memory(self, key: str, value: str) -> str:
@@ -43,15 +52,15 @@ class AsyncToolbox:
 
     async def get_memory(self, key: str) -> str:
         record = await self._user.get(key, namespace=self._namespace)
-        return answer(memory=None if record is None else describe_record(record))
+        return self._found(memory=None if record is None else describe_record(record))
 
     async def search_memories(self, query: str) -> str:
         hits = await self._user.search(query, namespace=self._namespace, limit=SEARCH_LIMIT)
-        return answer(memories=[describe_hit(hit) for hit in hits])
+        return self._found(memories=[describe_hit(hit) for hit in hits])
 
     async def list_memories(self) -> str:
         records = await self._user.items(namespace=self._namespace, limit=LIST_LIMIT)
-        return answer(memories=[describe_record(record) for record in records])
+        return self._found(memories=[describe_record(record) for record in records])
 
     async def update_memory(self, key: str, value: str) -> str:
         record = await self._user.update(key, value, namespace=self._namespace)
@@ -60,3 +69,9 @@ class AsyncToolbox:
     async def delete_memory(self, key: str) -> str:
         deleted = await self._user.delete(key, namespace=self._namespace)
         return answer(deleted=key) if deleted else answer(error="there is no memory under this key")
+
+    def _found(self, **found: Any) -> str:
+        """What was read. While a degrading memory is down it reads as empty, and the model is not to believe that."""
+        if getattr(self._user, "is_degraded", False) and not any(found.values()):
+            return answer(error=UNAVAILABLE)
+        return answer(**found)

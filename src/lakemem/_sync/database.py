@@ -41,6 +41,9 @@ class Storage(Protocol):
     @property
     def is_open(self) -> bool: ...
 
+    @property
+    def is_degraded(self) -> bool: ...
+
     def open(self) -> None: ...
 
     def close(self) -> None: ...
@@ -130,6 +133,10 @@ class Database:
     @property
     def is_open(self) -> bool:
         return self._pool is not None
+
+    @property
+    def is_degraded(self) -> bool:
+        return False
 
     def open(self) -> None:
         """Check the login and the tables, then open the pool.

@@ -61,6 +61,11 @@ class DegradingStorage:
     def is_open(self) -> bool:
         return self._in_use
 
+    @property
+    def is_degraded(self) -> bool:
+        """Whether it answers in place of the storage now, so that what is read is empty."""
+        return self._breaker.detail is not None or not self._storage.is_open
+
     def open(self) -> None:
         """Open the storage; where that does not succeed, go on trying in the background."""
         with suppress(*OUTAGES):
