@@ -34,6 +34,8 @@ DATABASE = "lakemem"
 
 START_TIMEOUT = 120.0
 STOP_TIMEOUT = 30.0
+ORPHANS_TIMEOUT = 10.0
+LOGIN_TIMEOUT = 10.0
 
 
 class EmbeddedPostgres:
@@ -64,8 +66,7 @@ class EmbeddedPostgres:
             if self._in_use is None:
                 self._in_use = _shared(folder / "users.lock")
             try:
-                uri = self._running_server(folder / "data")
-                return _prepared_database(uri)
+                return self._prepared_database(folder / "data")
             except BaseException:
                 self._leave()
                 raise
@@ -96,16 +97,35 @@ class EmbeddedPostgres:
                 raise MissingExtraError("local", "the embedded Postgres") from None
             folder = platformdirs.user_data_path("lakemem") / f"postgres-{self._version}"
         else:
-            folder = self._folder.resolve()
+            folder = self._folder
+        # The server is found again by its path, so there has to be one path only.
+        folder = folder.resolve()
         try:
             (folder / "data").mkdir(parents=True, exist_ok=True)
+            for lock in ("start.lock", "users.lock"):
+                (folder / lock).open("a").close()
         except OSError as error:
             raise ConfigurationError(
-                f"cannot make the folder {folder} for the embedded Postgres: {error.strerror}"
+                f"the embedded Postgres cannot use the folder {folder} ({error.strerror}): "
+                "name one that this user can write to"
             ) from None
         return folder
 
-    def _running_server(self, data: Path) -> str:
+    def _prepared_database(self, data: Path) -> dict[str, Any]:
+        deadline = time.monotonic() + LOGIN_TIMEOUT
+        while True:
+            try:
+                return _prepared_database(self._running_server(data))
+            except psycopg.OperationalError as error:
+                # The server may have been killed between the look at it and the login.
+                if time.monotonic() > deadline:
+                    raise StorageUnavailableError(
+                        f"the embedded Postgres takes no connections: see {data / 'log'}"
+                    ) from error
+                time.sleep(0.05)
+
+    def _running_server(self, data: Path) -> dict[str, Any]:
+        """Start the server unless it runs, and return the parameters of its superuser."""
         try:
             with warnings.catch_warnings():
                 # The wheel looks for a runtime folder, and warns where the system sets none.
@@ -120,14 +140,13 @@ class EmbeddedPostgres:
                 "name another folder, or ask for that version"
             )
         if _postmaster(data) is None:
-            # Left behind by a crash. Its process id may belong to any other program by now.
-            (data / "postmaster.pid").unlink(missing_ok=True)
+            _clean_up_crash(data)
         server = get_server(data, cleanup_mode=None, start=False, postgres_version=self._version)
         deadline = time.monotonic() + START_TIMEOUT
         while True:
             try:
                 server.start()
-                return str(server.get_uri())
+                return _login(server)
             except (subprocess.SubprocessError, AssertionError) as error:
                 # After a crash, recovery may take longer than the wheel waits for it.
                 if _postmaster(data) is None or time.monotonic() > deadline:
@@ -135,11 +154,24 @@ class EmbeddedPostgres:
                 time.sleep(0.2)
 
 
-def _prepared_database(uri: str) -> dict[str, Any]:
-    parameters = conninfo_to_dict(uri)
-    server: dict[str, Any] = {name: parameters[name] for name in ("host", "port") if parameters.get(name)}
+def _login(server: Any) -> dict[str, Any]:
+    """Parameters that leave nothing to PGPORT, PGHOSTADDR and their like, which may mean another server."""
+    parameters = conninfo_to_dict(server.get_uri())
+    return {
+        "host": parameters["host"],
+        "hostaddr": "",
+        "port": server.get_postmaster_info().port,
+        "user": parameters["user"],
+        "sslmode": "disable",
+        "gssencmode": "disable",
+        "require_auth": "",
+        "options": "",
+    }
+
+
+def _prepared_database(login: dict[str, Any]) -> dict[str, Any]:
     role, database = sql.Identifier(ROLE), sql.Identifier(DATABASE)
-    admin = {**server, "user": parameters["user"], "autocommit": True}
+    admin = {**login, "autocommit": True}
     with psycopg.connect(**admin, dbname="postgres") as connection:
         if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone() is None:
             connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
@@ -148,7 +180,7 @@ def _prepared_database(uri: str) -> dict[str, Any]:
     with psycopg.connect(**admin, dbname=DATABASE) as connection:
         # The wheel's extension is not marked as trusted, so only a superuser can create it.
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-    return {**server, "user": ROLE, "dbname": DATABASE}
+    return {**login, "user": ROLE, "dbname": DATABASE}
 
 
 def _postmaster(data: Path) -> Any:
@@ -165,8 +197,37 @@ def _postmaster(data: Path) -> Any:
     return None
 
 
-def _stop_server(data: Path) -> None:
+def _clean_up_crash(data: Path) -> None:
+    """Remove what a server that was killed left behind.
 
+    Its process id may belong to a zombie or to any other program by now, so its lock files have to go. Postgres
+    would see by them whether a process of the old server is still at work on the data, so that is seen to before.
+    """
+    pid_file = data / "postmaster.pid"
+    if not pid_file.exists():
+        return
+    deadline = time.monotonic() + ORPHANS_TIMEOUT
+    while _has_orphans(data):
+        if time.monotonic() > deadline:
+            raise StorageUnavailableError(
+                f"the embedded Postgres in {data} was killed, and processes of it are still at work: end them"
+            )
+        time.sleep(0.02)
+    # Its fourth line is the port, its fifth the folder of the socket:
+    # https://www.postgresql.org/docs/current/storage-file-layout.html
+    port, folder = (*pid_file.read_text().splitlines(), "", "", "", "", "")[3:5]
+    (Path(folder or data) / f".s.PGSQL.{port}.lock").unlink(missing_ok=True)
+    pid_file.unlink()
+
+
+def _has_orphans(data: Path) -> bool:
+    """Whether a process works in a data folder: every process of a server does."""
+    import psutil
+
+    return any(process.info["cwd"] == str(data) for process in psutil.process_iter(["cwd"]))
+
+
+def _stop_server(data: Path) -> None:
     process = _postmaster(data)
     if process is None:
         return
