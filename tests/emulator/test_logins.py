@@ -69,5 +69,5 @@ def test_a_login_expires() -> None:
 
 
 def test_a_route_that_is_not_emulated_says_so(workspace: WorkspaceClient) -> None:
-    with pytest.raises(Exception, match="the emulator does not speak GET /api/2.1/unity-catalog/catalogs/x"):
+    with pytest.raises(Exception, match=r"the emulator does not speak GET /api/2\.1/unity-catalog/catalogs/x"):
         workspace.catalogs.get("x")

@@ -139,7 +139,7 @@ def _answering(endpoint: Endpoint, workspace: Workspace) -> Callable[[HttpReques
                 url=str(request.base_url).rstrip("/"),
             )
             made = await run_in_threadpool(endpoint.handler, call)
-            return made if isinstance(made, Response) else JSONResponse(made)
+            return made if isinstance(made, Response) else JSONResponse({} if made is None else made)
         except ApiError as error:
             return _error(error.status, error.error_code, error.message)
         except Exception as error:

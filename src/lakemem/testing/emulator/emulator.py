@@ -26,9 +26,12 @@ except ImportError:
 from lakemem.testing.emulator.compute import DATABASE, Role
 from lakemem.testing.emulator.faults import Faults, RequestLog
 from lakemem.testing.emulator.front import Front
+from lakemem.testing.emulator.routes.branches import Branches
+from lakemem.testing.emulator.routes.control import Control
 from lakemem.testing.emulator.routes.instances import Instances
 from lakemem.testing.emulator.routes.logins import Logins
 from lakemem.testing.emulator.routes.projects import DEFAULT_BRANCH, DEFAULT_ENDPOINT, Projects
+from lakemem.testing.emulator.routes.serving import EMBEDDERS, ChatScript, Serving
 from lakemem.testing.emulator.state import DOMAIN, Identity, Instance, Workspace
 
 if TYPE_CHECKING:
@@ -63,6 +66,8 @@ class LakebaseEmulator:
     Attributes:
         faults: the switches for what goes wrong.
         requests: what was asked so far.
+        chat: what the chat endpoints answer.
+        embedders: the serving endpoints that embed, with their dimensions.
         owner: the user whom the Lakebase belongs to.
         app: the service principal of an app.
     """
@@ -82,6 +87,8 @@ class LakebaseEmulator:
     ) -> None:
         self.faults = Faults()
         self.requests = RequestLog()
+        self.chat = ChatScript()
+        self.embedders = dict(EMBEDDERS)
         self.address = address
         self._options: dict[str, Any] = {
             "version": postgres_version,
@@ -221,6 +228,7 @@ class LakebaseEmulator:
             "DATABRICKS_CLIENT_SECRET": self._app.secret,
             **({"LAKEBASE_INSTANCE_NAME": NAME} if instance else {"LAKEBASE_AUTOSCALING_ENDPOINT": self.endpoint}),
             "LAKEBASE_DATABASE_NAME": DATABASE,
+            "DATABRICKS_EMBEDDING_ENDPOINT": next(iter(self.embedders)),
             # Its names are in no DNS.
             "PGHOSTADDR": self.address,
             "PGPORT": str(self.postgres_port),
@@ -287,9 +295,10 @@ class LakebaseEmulator:
         return self.workspace.revoke(self._identity(identity).name, logins=logins)
 
     def reset(self) -> None:
-        """Switch all faults off, forget the requests, and wake what is suspended or stopped."""
+        """Switch all faults off, forget the requests and the chat's script, and wake what is suspended or stopped."""
         self.faults.clear()
         self.requests.clear()
+        self.chat.clear()
         for lakebase in self.workspace.lakebases():
             lakebase.suspended = lakebase.stopped = False
             lakebase.ready_at = 0.0
@@ -323,7 +332,14 @@ class LakebaseEmulator:
     def _listen(self) -> None:
         listening = socket.create_server((self.address, self._port))
         self._port = int(listening.getsockname()[1])
-        apis = (Logins(self.workspace), Instances(self.workspace), self._projects)
+        apis = (
+            Logins(self.workspace),
+            Instances(self.workspace),
+            self._projects,
+            Branches(self.workspace),
+            Serving(self.chat, self.embedders),
+            Control(self),
+        )
         endpoints = [endpoint for api in apis for endpoint in api.endpoints()]
         app = create_app(self.workspace, self.faults, self.requests, endpoints)
         self._http = HttpServer(app, listening)

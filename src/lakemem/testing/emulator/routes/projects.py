@@ -1,4 +1,4 @@
-"""Autoscaling projects: branches, endpoints, roles, databases, catalogs, credentials, and operations.
+"""Autoscaling projects: branches, endpoints, credentials, and operations.
 
 Writes are long-running operations, as the SDK expects; they are done by the time that they are first asked for.
 
@@ -15,8 +15,6 @@ from datetime import datetime
 from typing import Any
 
 from lakemem.testing.emulator.app import Call, Endpoint
-from lakemem.testing.emulator.compute import DATABASE, Compute, Role
-from lakemem.testing.emulator.routes.instances import create_role, drop_role, require_database
 from lakemem.testing.emulator.state import (
     DOMAIN,
     ApiError,
@@ -47,9 +45,6 @@ class Projects:
         branch = ROOT + "/projects/{project}/branches/{branch}"
         endpoints = [
             Endpoint("POST", f"{ROOT}/credentials", self._credential),
-            Endpoint("POST", f"{ROOT}/catalogs", self._create_catalog),
-            Endpoint("GET", ROOT + "/catalogs/{catalog}", self._get_catalog),
-            Endpoint("DELETE", ROOT + "/catalogs/{catalog}", self._delete_catalog),
             Endpoint("GET", ROOT + "/{name:path}/operations/{operation}", self._operation),
             Endpoint("GET", f"{ROOT}/projects", self._list_projects),
             Endpoint("POST", f"{ROOT}/projects", self._create_project),
@@ -57,14 +52,6 @@ class Projects:
             Endpoint("POST", ROOT + "/projects/{project}/branches", self._create_branch),
             Endpoint("GET", branch + "/endpoints", self._list_endpoints),
             Endpoint("POST", branch + "/endpoints", self._create_endpoint),
-            Endpoint("GET", branch + "/roles", self._list_roles),
-            Endpoint("POST", branch + "/roles", self._create_role),
-            Endpoint("GET", branch + "/roles/{role}", self._get_role),
-            Endpoint("DELETE", branch + "/roles/{role}", self._delete_role),
-            Endpoint("GET", branch + "/databases", self._list_databases),
-            Endpoint("POST", branch + "/databases", self._create_database),
-            Endpoint("GET", branch + "/databases/{database}", self._get_database),
-            Endpoint("DELETE", branch + "/databases/{database}", self._delete_database),
         ]
         for path in ("/projects/{project}", "/projects/{project}/branches/{branch}"):
             endpoints += self._resource(path)
@@ -106,7 +93,7 @@ class Projects:
         if initial := call.body.get("initial_endpoint_spec"):
             spec["default_endpoint_settings"] = {**(spec.get("default_endpoint_settings") or {}), **initial}
         project = self.add_project(project_id, self._workspace.new_lakebase(call.identity), spec)
-        return self._done(project.name, self._describe(project))
+        return finished(self._workspace, project.name, self._describe(project))
 
     def _list_branches(self, call: Call) -> dict[str, Any]:
         return {"branches": self._below(_parent(call), self._workspace.branches)}
@@ -121,7 +108,7 @@ class Projects:
         source = self._workspace.by_name(spec["source_branch"])
         branch = Resource(name, spec, self._workspace.new_lakebase(call.identity, source=source))
         self._workspace.branches[name] = branch
-        return self._done(name, self._describe(branch))
+        return finished(self._workspace, name, self._describe(branch))
 
     def _list_endpoints(self, call: Call) -> dict[str, Any]:
         return {"endpoints": self._below(_parent(call), self._workspace.endpoints)}
@@ -141,7 +128,7 @@ class Projects:
         _check_size(spec)
         endpoint = Resource(name, spec, branch.lakebase)
         self._workspace.endpoints[name] = endpoint
-        return self._done(name, self._describe(endpoint))
+        return finished(self._workspace, name, self._describe(endpoint))
 
     def _get(self, call: Call) -> dict[str, Any]:
         return self._describe(self._named(_name(call)))
@@ -156,7 +143,7 @@ class Projects:
         resource.changed_at = time.time()
         if "disabled" in changes and resource.lakebase:
             self._workspace.set_stopped(resource.lakebase, bool(changes["disabled"]))
-        return self._done(resource.name, self._describe(resource))
+        return finished(self._workspace, resource.name, self._describe(resource))
 
     def _delete(self, call: Call) -> dict[str, Any]:
         resource = self._named(_name(call))
@@ -171,7 +158,7 @@ class Projects:
         for removed in gone:
             if removed.lakebase and "/endpoints/" not in removed.name:
                 workspace.remove_lakebase(removed.lakebase)
-        return self._done(resource.name, {})
+        return finished(self._workspace, resource.name, {})
 
     def _below(self, parent: str, resources: dict[str, Resource]) -> list[dict[str, Any]]:
         self._named(parent)
@@ -196,127 +183,11 @@ class Projects:
         )
         return {"token": token, "expire_time": timestamp(expires_at)}
 
-    def _done(self, name: str, response: dict[str, Any]) -> dict[str, Any]:
-        operation = {"name": f"{name}/operations/{uuid.uuid4()}", "done": True, "response": response}
-        self._workspace.operations[str(operation["name"])] = operation
-        return operation
-
     def _operation(self, call: Call) -> dict[str, Any]:
         name = f"{call.path['name']}/operations/{call.path['operation']}"
         if name not in self._workspace.operations:
             raise not_found(f"operation {name}")
         return self._workspace.operations[name]
-
-    # Roles and databases
-
-    def _list_roles(self, call: Call) -> dict[str, Any]:
-        branch = self._branch(call)
-        return {"roles": [_described_role(branch.name, role) for role in self._compute(branch).roles()]}
-
-    def _create_role(self, call: Call) -> dict[str, Any]:
-        branch, spec = self._branch(call), call.body.get("spec") or {}
-        name = spec.get("postgres_role") or call.query.get("role_id")
-        if not name:
-            raise invalid("spec.postgres_role is missing")
-        attributes = spec.get("attributes") or {}
-        role = Role(
-            name,
-            spec.get("identity_type", "PG_ONLY"),
-            superuser="DATABRICKS_SUPERUSER" in (spec.get("membership_roles") or []),
-            login=spec.get("auth_method") != "NO_LOGIN",
-            **{key: bool(attributes.get(key)) for key in ("createdb", "createrole", "bypassrls")},
-        )
-        create_role(self._workspace, self._compute(branch), role)
-        described = _described_role(branch.name, role)
-        return self._done(described["name"], described)
-
-    def _get_role(self, call: Call) -> dict[str, Any]:
-        branch = self._branch(call)
-        return _described_role(branch.name, self._role(branch, call.path["role"]))
-
-    def _delete_role(self, call: Call) -> dict[str, Any]:
-        branch = self._branch(call)
-        role = self._role(branch, call.path["role"])
-        drop_role(self._compute(branch), role.name, call.query.get("reassign_owned_to"))
-        return self._done(f"{branch.name}/roles/{_role_id(role.name)}", {})
-
-    def _role(self, branch: Resource, role_id: str) -> Role:
-        for role in self._compute(branch).roles():
-            if role_id in (role.name, _role_id(role.name)):
-                return role
-        raise not_found(f"role {role_id}")
-
-    def _list_databases(self, call: Call) -> dict[str, Any]:
-        branch = self._branch(call)
-        return {"databases": [_described_database(branch.name, *pair) for pair in self._databases(branch)]}
-
-    def _create_database(self, call: Call) -> dict[str, Any]:
-        branch, spec = self._branch(call), call.body.get("spec") or {}
-        name = spec.get("postgres_database") or call.query.get("database_id")
-        if not name:
-            raise invalid("spec.postgres_database is missing")
-        if name in self._compute(branch).databases():
-            raise exists(f"database {name}")
-        owner = spec.get("role", "").rpartition("/")[2]
-        role = self._role(branch, owner) if owner else Role(call.identity.name, call.identity.kind)
-        self._compute(branch).create_database(name, role.name)
-        described = _described_database(branch.name, name, role.name)
-        return self._done(described["name"], described)
-
-    def _get_database(self, call: Call) -> dict[str, Any]:
-        branch = self._branch(call)
-        for name, owner in self._databases(branch):
-            if call.path["database"] in (name, _role_id(name)):
-                return _described_database(branch.name, name, owner)
-        raise not_found(f"database {call.path['database']}")
-
-    def _delete_database(self, call: Call) -> dict[str, Any]:
-        described = self._get_database(call)
-        self._compute(self._branch(call)).drop_database(described["status"]["postgres_database"])
-        return self._done(described["name"], {})
-
-    def _databases(self, branch: Resource) -> list[tuple[str, str]]:
-        return list(self._compute(branch).databases().items())
-
-    def _branch(self, call: Call) -> Resource:
-        return self._named(f"projects/{call.path['project']}/branches/{call.path['branch']}")
-
-    def _compute(self, branch: Resource) -> Compute:
-        return self._workspace.by_name(branch.name).compute
-
-    # Catalogs
-
-    def _create_catalog(self, call: Call) -> dict[str, Any]:
-        catalog_id, spec = call.query.get("catalog_id", ""), call.body.get("spec") or {}
-        if catalog_id in self._workspace.catalogs:
-            raise exists(f"catalog {catalog_id}")
-        database = spec.get("postgres_database", DATABASE)
-        create_as = call.identity.name if spec.get("create_database_if_missing") else None
-        require_database(self._compute(self._named(spec.get("branch", ""))), database, create_as)
-        catalog = {
-            "name": f"catalogs/{catalog_id}",
-            "catalog_id": catalog_id,
-            "uid": str(uuid.uuid4()),
-            "create_time": timestamp(time.time()),
-            "status": {
-                "branch": spec["branch"],
-                "project": spec["branch"].partition("/branches/")[0],
-                "postgres_database": database,
-            },
-        }
-        self._workspace.catalogs[catalog_id] = catalog
-        return self._done(f"catalogs/{catalog_id}", catalog)
-
-    def _get_catalog(self, call: Call) -> dict[str, Any]:
-        catalog_id = call.path["catalog"]
-        if catalog_id not in self._workspace.catalogs:
-            raise not_found(f"catalog {catalog_id}")
-        return self._workspace.catalogs[catalog_id]
-
-    def _delete_catalog(self, call: Call) -> dict[str, Any]:
-        self._get_catalog(call)
-        del self._workspace.catalogs[call.path["catalog"]]
-        return self._done(f"catalogs/{call.path['catalog']}", {})
 
     # Descriptions
 
@@ -382,6 +253,13 @@ class Projects:
         }
 
 
+def finished(workspace: Workspace, name: str, response: dict[str, Any]) -> dict[str, Any]:
+    """Return an operation that is done."""
+    operation = {"name": f"{name}/operations/{uuid.uuid4()}", "done": True, "response": response}
+    workspace.operations[str(operation["name"])] = operation
+    return operation
+
+
 def _name(call: Call) -> str:
     """The resource name that a path says."""
     kinds = {"project": "projects", "branch": "branches", "endpoint": "endpoints"}
@@ -419,37 +297,3 @@ def _lifetime(body: dict[str, Any]) -> float:
     if not MIN_TTL - 1 <= wanted <= MAX_TTL + 1:
         raise ApiError(400, "INVALID_PARAMETER_VALUE", "a credential lives 300 to 3600 seconds")
     return wanted
-
-
-def _role_id(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
-def _described_role(branch: str, role: Role) -> dict[str, Any]:
-    method = "NO_LOGIN" if not role.login else "LAKEBASE_OAUTH_V1"
-    return {
-        "name": f"{branch}/roles/{_role_id(role.name)}",
-        "parent": branch,
-        "role_id": _role_id(role.name),
-        "status": {
-            "postgres_role": role.name,
-            "role_id": _role_id(role.name),
-            "auth_method": "PG_PASSWORD_SCRAM_SHA_256" if role.identity_type == "PG_ONLY" else method,
-            "attributes": {"createdb": role.createdb, "createrole": role.createrole, "bypassrls": role.bypassrls},
-            "membership_roles": ["DATABRICKS_SUPERUSER"] if role.superuser else [],
-            **({} if role.identity_type == "PG_ONLY" else {"identity_type": role.identity_type}),
-        },
-    }
-
-
-def _described_database(branch: str, name: str, owner: str) -> dict[str, Any]:
-    return {
-        "name": f"{branch}/databases/{_role_id(name)}",
-        "parent": branch,
-        "database_id": _role_id(name),
-        "status": {
-            "database_id": _role_id(name),
-            "postgres_database": name,
-            "role": f"{branch}/roles/{_role_id(owner)}",
-        },
-    }
