@@ -38,7 +38,7 @@ class Compute:
     """One Postgres, with one set of roles and databases.
 
     Args:
-        folder: where it keeps its data.
+        folder: where it keeps its data. What is there is used.
         version: 16 or 18.
         source: another one to begin as a copy of.
     """
@@ -50,10 +50,10 @@ class Compute:
         self._changing = threading.RLock()
         self._passwords: dict[str, str] = {}
         self._changes: Counter[str] = Counter()
-        if source is None:
-            copy_data(template(version), folder / "data")
-        else:
+        if source is not None:
             source.copy_to(folder)
+        elif not folder.exists():
+            copy_data(template(version), folder / "data")
         login = self._server.start()
         self.socket = str(login["host"])
         self._admin: dict[str, Any] = {"host": self.socket, "user": "postgres", "autocommit": True}

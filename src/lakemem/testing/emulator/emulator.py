@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import shutil
 import socket
 import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -61,7 +63,8 @@ class LakebaseEmulator:
         address: the loopback address to listen on.
         port: of the API; 0 for any that is free.
         postgres_port: of Postgres; 0 for any that is free. Some clients know 5432 alone.
-        folder: for all data; by default a temporary one, removed at the end.
+        folder: for all data; by default a temporary one, removed at the end. In one that is given, the first
+            Lakebase and the app last until the next start; what was made through the API does not.
 
     Attributes:
         faults: the switches for what goes wrong.
@@ -322,12 +325,23 @@ class LakebaseEmulator:
     def _populate(self) -> None:
         workspace = self.workspace
         owner = self.add_user(OWNER)
-        self._app = self.add_service_principal()
-        lakebase = workspace.new_lakebase(owner)
+        self._app = self._kept_app()
+        lakebase = workspace.new_lakebase(owner, folder=NAME)
         workspace.instances[NAME] = Instance(NAME, lakebase, {"capacity": "CU_1"})
         self._projects = Projects(workspace)
         self._projects.add_project(NAME, lakebase)
-        self.admit(self._app)
+        if lakebase.compute.role(self._app.name) is None:
+            self.admit(self._app)
+
+    def _kept_app(self) -> Identity:
+        """The app, which in a folder that is kept has to be the same the next time, since its role is there."""
+        path = self.certificate_authority.parent / "app.json"
+        if path.exists():
+            return self.workspace.add_identity(Identity(**{**json.loads(path.read_text()), "groups": ()}))
+        app = self.add_service_principal()
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(asdict(app)))
+        return app
 
     def _listen(self) -> None:
         listening = socket.create_server((self.address, self._port))

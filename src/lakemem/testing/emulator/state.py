@@ -226,17 +226,20 @@ class Workspace:
 
     # Lakebases
 
-    def new_lakebase(self, creator: Identity, *, source: Lakebase | None = None) -> Lakebase:
-        """Start a Postgres that belongs to its creator, or one that begins as a copy."""
+    def new_lakebase(self, creator: Identity, *, source: Lakebase | None = None, folder: str | None = None) -> Lakebase:
+        """Start a Postgres that belongs to its creator, or one that begins as a copy, or that is in the folder yet."""
         uid = str(uuid.uuid4())
         compute = Compute(
-            self._folder / uid[:8], version=self.version, source=None if source is None else source.compute
+            self._folder / (folder or uid[:8]),
+            version=self.version,
+            source=None if source is None else source.compute,
         )
         with self.lock:
             self._computes.append(compute)
-        if source is None:
-            owner = Role(creator.name, creator.kind, superuser=True, createdb=True, createrole=True, bypassrls=True)
-            compute.create_role(owner)
+        if DATABASE not in compute.databases():
+            compute.create_role(
+                Role(creator.name, creator.kind, superuser=True, createdb=True, createrole=True, bypassrls=True)
+            )
             compute.create_database(DATABASE, creator.name)
         return Lakebase(uid, compute, creator.name, ready_at=time.time() + self.start_delay)
 
