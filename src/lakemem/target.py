@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,14 +68,7 @@ class Lakebase:
         """Any Postgres, by a URL or a libpq connection string. A password in it stays out of the repr."""
         if not isinstance(url, str) or not url.strip():
             raise ConfigurationError("the DSN is empty: give a URL such as postgresql://user@host:5432/database")
-        try:
-            parameters = conninfo_to_dict(url)
-        except psycopg.ProgrammingError:
-            # The words of the error may quote a part of the password.
-            raise ConfigurationError(
-                "the DSN is not a Postgres connection string: "
-                "write it as postgresql://user:password@host:5432/database, special characters %-encoded"
-            ) from None
+        parameters = _parsed_dsn(url)
         host = str(parameters.get("host") or parameters.get("hostaddr") or "")
         return cls("dsn", host, _text(parameters.get("dbname")), parameters)
 
@@ -109,7 +103,7 @@ class Lakebase:
 
         1. the arguments; 2. ``LAKEMEM_DSN``; 3. ``LAKEBASE_AUTOSCALING_ENDPOINT``;
         4. ``LAKEBASE_AUTOSCALING_PROJECT`` with ``LAKEBASE_AUTOSCALING_BRANCH``;
-        5. ``LAKEBASE_INSTANCE_NAME``; 6. ``PGHOST`` and its family (``PGPORT``, ``PGUSER``, ...);
+        5. ``LAKEBASE_INSTANCE_NAME``; 6. ``PGHOST`` (or ``PGHOSTADDR``) and its family (``PGPORT``, ``PGUSER``, ...);
         7. an embedded Postgres. ``LAKEBASE_DATABASE_NAME`` names the database for 3 to 5.
 
         Raises:
@@ -147,6 +141,26 @@ class Lakebase:
         }[self.kind]
 
 
+def _parsed_dsn(url: str) -> dict[str, Any]:
+    try:
+        parameters = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        pass
+    else:
+        # Where a password is not encoded, libpq takes the end of it for the host, the port or the database.
+        scheme, _, rest = url.partition("://")
+        login = re.match("[^@/]*@?", rest) if scheme in ("postgresql", "postgres") else None
+        stray = login is not None and "@" in rest[login.end() :].partition("?")[0]
+        ports = str(parameters.get("port") or "").split(",")
+        if not stray and all(not port or port.isdecimal() for port in ports):
+            return parameters
+    # The words of psycopg's error may quote a part of the password.
+    raise ConfigurationError(
+        "the DSN is not a Postgres connection string: "
+        "write it as postgresql://user:password@host:5432/database, special characters %-encoded"
+    )
+
+
 def _from_settings(settings: Mapping[str, str | None], database: str | None) -> Lakebase:
     given = {name: value for name, value in settings.items() if value is not None}
     kinds = {"project and branch" if name in ("project", "branch") else name for name in given}
@@ -177,6 +191,7 @@ def _from_environment(environ: Mapping[str, str], database: str | None) -> Lakeb
     wanted = setting("LAKEBASE_DATABASE_NAME")
     if database and wanted and database != wanted:
         raise ConfigurationError(f"LAKEBASE_DATABASE_NAME is {wanted!r}, but database={database!r} was given")
+    named_by = "LAKEBASE_DATABASE_NAME" if wanted else "database="
     database = database or wanted
     named = {"database": database} if database else {}
 
@@ -189,8 +204,7 @@ def _from_environment(environ: Mapping[str, str], database: str | None) -> Lakeb
         target = Lakebase.dsn(dsn)
         if database and target.database and database != target.database:
             raise ConfigurationError(
-                f"LAKEMEM_DSN names the database {target.database!r}, LAKEBASE_DATABASE_NAME {database!r}: "
-                "unset one of them"
+                f"LAKEMEM_DSN names the database {target.database!r}, but {named_by} is {database!r}: unset one of them"
             )
         return target if target.database or not database else _with_database(target, database)
     libpq = _libpq_settings(environ)
@@ -202,11 +216,21 @@ def _from_environment(environ: Mapping[str, str], database: str | None) -> Lakeb
         return Lakebase.branch(project, branch, **named, **beside_name)
     if instance := setting("LAKEBASE_INSTANCE_NAME"):
         return Lakebase.instance(instance, **named, **beside_name)
-    if host := setting("PGHOST"):
-        database = database or setting("PGDATABASE")
+    if host := setting("PGHOST") or setting("PGHOSTADDR"):
+        pg_database = setting("PGDATABASE")
+        if database and pg_database and database != pg_database:
+            raise ConfigurationError(
+                f"PGDATABASE is {pg_database!r}, but {named_by} is {database!r}: unset one of them"
+            )
+        database = database or pg_database
         if _is_databricks_app(environ):
             return Lakebase("instance", host, database or DEFAULT_LAKEBASE_DATABASE, beside_name)
         return Lakebase("environment", host, database, libpq)
+    if database:
+        raise ConfigurationError(
+            f"{named_by} is {database!r}, but nothing says where this database is: set LAKEMEM_DSN, "
+            "LAKEBASE_AUTOSCALING_ENDPOINT, LAKEBASE_INSTANCE_NAME or PGHOST"
+        )
     return Lakebase.embedded()
 
 
