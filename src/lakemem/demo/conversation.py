@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+from openai import OpenAIError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from lakemem import AsyncMemory, RequestContext, resolve_context
+from lakemem import AsyncMemory, ConfigurationError, RequestContext, resolve_context
 from lakemem.demo.reply import Reply
 from lakemem.demo.script import INTRODUCTION, LONG_TERM_QUESTION, SHORT_TERM_QUESTION
 from lakemem.integrations.embedders import LocalEmbedder
@@ -25,14 +27,18 @@ class Demo(Protocol):
 
 
 async def run_demo(*, langgraph: bool, console: Console | None = None) -> None:
-    """Run the demo on the database that is configured, or on an embedded one, in a schema of its own."""
+    """Run the demo on the database that is configured, or on an embedded one, in a schema of its own.
+
+    Raises:
+        ConfigurationError: the model that is configured does not answer.
+    """
     console = console or Console()
     started = time.perf_counter()
     async with AsyncMemory(embedder=LocalEmbedder(), schema=SCHEMA, migrate=True) as memory:
         health = await memory.health()
         demo = _demo(memory, langgraph=langgraph)
         console.print(
-            f"[bold]lakemem demo[/bold] with {demo.framework} on {memory.target} "
+            f"[bold]lakemem demo[/bold] with {demo.framework} on {escape(str(memory.target))} "
             f"(PostgreSQL {health.server_version}), ready in {time.perf_counter() - started:.1f} s"
         )
         if demo.model_name == "the script":
@@ -41,7 +47,7 @@ async def run_demo(*, langgraph: bool, console: Console | None = None) -> None:
                 "so [bold]a scripted model stands in[/bold]. All else is real."
             )
         else:
-            console.print(f"The model is {demo.model_name}.")
+            console.print(f"The model is [bold]{escape(demo.model_name)}[/bold].")
         await _forget_earlier_runs(memory)
         await _converse(memory, demo, console)
         await _show_memory(memory, console)
@@ -80,13 +86,25 @@ async def _converse(memory: AsyncMemory, demo: Demo, console: Console) -> None:
 
 async def _say(demo: Demo, console: Console, context: RequestContext, text: str) -> None:
     name = context.user_id.capitalize()
-    console.print(f"[bold cyan]{name}:[/bold cyan] {text}", highlight=False)
+    console.print(f"[bold cyan]{name}:[/bold cyan] {escape(text)}", highlight=False)
     started = time.perf_counter()
-    reply = await demo.reply(context, text)
+    reply = await _reply(demo, context, text)
     elapsed = (time.perf_counter() - started) * 1000
     for tool, arguments in reply.tool_calls:
-        console.print(f"  [dim]{tool}({arguments})[/dim]", highlight=False, markup=True)
-    console.print(f"[bold green]Agent:[/bold green] {reply.text}  [dim]{elapsed:.0f} ms[/dim]", highlight=False)
+        console.print(f"  [dim]{escape(f'{tool}({arguments})')}[/dim]", highlight=False)
+    console.print(f"[bold green]Agent:[/bold green] {escape(reply.text)}  [dim]{elapsed:.0f} ms[/dim]", highlight=False)
+
+
+async def _reply(demo: Demo, context: RequestContext, text: str) -> Reply:
+    try:
+        return await demo.reply(context, text)
+    except OpenAIError as error:
+        # The words of a foreign error may quote the key.
+        raise ConfigurationError(
+            f"the model {demo.model_name} did not answer ({type(error).__name__}): check the key and the address "
+            "(OPENAI_API_KEY and OPENAI_BASE_URL, or DATABRICKS_HOST and DATABRICKS_TOKEN) and the model's name "
+            "(LAKEMEM_DEMO_MODEL); with none of them set, a scripted model stands in"
+        ) from None
 
 
 async def _show_memory(memory: AsyncMemory, console: Console) -> None:
@@ -97,9 +115,9 @@ async def _show_memory(memory: AsyncMemory, console: Console) -> None:
     memories = Table("user", "key", "value", "version", title="Memories", title_justify="left")
     for name, user in owners:
         for thread in await user.threads():
-            threads.add_row(name, thread.thread_id, f"{thread.updated_at:%H:%M:%S}")
+            threads.add_row(name, escape(thread.thread_id), f"{thread.updated_at:%H:%M:%S}")
         for record in await user.items():
-            memories.add_row(name, record.key, str(record.value), str(record.version))
+            memories.add_row(name, escape(record.key), escape(str(record.value)), str(record.version))
     console.print(threads, memories)
 
     hits = Table("user", "memory", "score", "similarity", "dense", "lexical", "matched words")
@@ -110,7 +128,7 @@ async def _show_memory(memory: AsyncMemory, console: Console) -> None:
         elapsed = (time.perf_counter() - started) * 1000
         for hit in found:
             scores = (hit.score, hit.similarity, hit.dense, hit.lexical)
-            hits.add_row(name, hit.key, *map(_number, scores), ", ".join(hit.matched_terms))
+            hits.add_row(name, escape(hit.key), *map(_number, scores), escape(", ".join(hit.matched_terms)))
         hits.caption = f"{hits.caption or ''}{name}: {len(found)} found in {elapsed:.1f} ms.  "
     console.print(hits)
 
