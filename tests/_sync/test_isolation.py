@@ -1,0 +1,284 @@
+# Generated from tests/_async/test_isolation.py by tools/unasync.py: edit that file, then run `make generate`.
+"""One user's rows are no one else's, held by the database itself: forced row-level security on every table."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any, LiteralString, TypeAlias
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from lakemem import Lakebase, Memory, MemoryNotFoundError, ScopedMemory, StorageError
+from lakemem.operations import threads
+from lakemem.operations.checkpoints import Address, Blob
+from lakemem.testing import DatabaseFactory
+from tests.support.rows import Rows
+
+TABLES = (
+    "threads", "thread_items", "checkpoints", "checkpoint_blobs", "checkpoint_writes",
+    "memories", "memory_events", "applied_writes",
+)  # fmt: skip
+Call: TypeAlias = Callable[[ScopedMemory], Any]
+
+
+@pytest.fixture(scope="module")
+def target(databases: DatabaseFactory) -> Iterator[Lakebase]:
+    """One database for all tests here: each works on users of its own."""
+    created = databases.create()
+    yield created
+    databases.drop(created)
+
+
+@pytest.fixture
+def memory(target: Lakebase) -> Any:
+    # One connection, so that each call borrows the one that the call before gave back.
+    with Memory(target, max_size=1) as memory:
+        yield memory
+
+
+@pytest.fixture
+def alice(memory: Memory) -> ScopedMemory:
+    """A user who has a row in every table."""
+    alice = memory.for_user(f"alice {uuid.uuid4()}")
+    alice.save("colour", "blue", metadata={"a": 1})
+    memory._storage.run(threads.append(alice.owner, "t", [{"n": 1}]), write_id=uuid.uuid4())
+    address = Address("t", "", "1")
+    alice.checkpoints.put(
+        address,
+        parent_checkpoint_id=None,
+        checkpoint=Blob("json", b"{}"),
+        metadata="{}",
+        channel_versions='{"a": "1"}',
+        blobs={"a": ("1", Blob("json", b"1"))},
+    )
+    alice.checkpoints.put_writes(address, task_id="1", task_path="", writes=[(0, "a", Blob("json", b"2"))])
+    return alice
+
+
+@pytest.fixture
+def bob(memory: Memory) -> ScopedMemory:
+    return memory.for_user(f"bob {uuid.uuid4()}")
+
+
+def everything(target: Lakebase, owner: str) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows that an owner sees."""
+    rows = Rows(target, owner)
+    return {table: rows(f"SELECT * FROM lakemem.{table} ORDER BY 1, 2, 3") for table in TABLES}  # type: ignore[arg-type]
+
+
+def plain(target: Lakebase, statement: LiteralString) -> list[tuple[Any, ...]]:
+    with psycopg.connect(make_conninfo(**target.parameters), autocommit=True) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def test_every_table_is_confined_also_for_its_owner(target: Lakebase) -> None:
+    tables = plain(
+        target,
+        """
+        SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity,
+            (SELECT array_agg(p.polname::text) FROM pg_policy AS p WHERE p.polrelid = c.oid)
+        FROM pg_class AS c
+        WHERE c.relnamespace = 'lakemem'::regnamespace AND c.relkind IN ('r', 'p')
+        ORDER BY c.relname
+        """,
+    )
+    expected = [(name, True, True, ["owner_only"]) for name in TABLES]
+    assert tables == sorted([*expected, ("migrations", True, True, ["everybody"])])
+
+
+def test_every_policy_holds_reading_and_writing_of_every_role_to_the_owner(target: Lakebase) -> None:
+    policies = plain(
+        target,
+        """
+        SELECT tablename, permissive, roles::text, cmd, qual = with_check, qual
+        FROM pg_policies WHERE schemaname = 'lakemem' AND tablename <> 'migrations'
+        """,
+    )
+    assert sorted(table for table, *_ in policies) == sorted(TABLES)
+    for _, permissive, roles, command, same, condition in policies:
+        assert (permissive, roles, command, same) == ("PERMISSIVE", "{public}", "ALL", True)
+        assert "owner = ( SELECT current_setting('lakemem.owner'" in condition
+
+
+def test_every_primary_key_begins_with_the_owner(target: Lakebase) -> None:
+    keys = plain(
+        target,
+        """
+        SELECT conrelid::regclass::text, (
+            SELECT attname::text FROM pg_attribute WHERE attrelid = conrelid AND attnum = conkey[1]
+        )
+        FROM pg_constraint WHERE contype = 'p' AND connamespace = 'lakemem'::regnamespace
+        """,
+    )
+    assert dict(keys) == {
+        **{f"lakemem.{table}": "owner" for table in TABLES},
+        "lakemem.migrations": "number",
+    }
+
+
+def test_the_tests_do_not_run_as_a_role_that_nothing_confines(memory: Memory) -> None:
+    assert (memory.health()).row_level_security is True
+
+
+def test_without_an_owner_there_are_no_rows_even_for_the_owner_of_the_tables(
+    alice: ScopedMemory, target: Lakebase
+) -> None:
+    rows = everything(target, alice.owner)
+    assert all(rows.values()), "alice has a row in every table"
+    owners = plain(target, "SELECT DISTINCT tableowner::text FROM pg_tables WHERE schemaname = 'lakemem'")
+    assert owners == plain(target, "SELECT current_user::text")
+    assert not any(everything(target, "").values())
+    for table in TABLES:
+        assert plain(target, f"SELECT * FROM lakemem.{table}") == []  # type: ignore[arg-type]
+
+
+def test_direct_sql_as_another_owner_reaches_nothing(alice: ScopedMemory, bob: ScopedMemory, target: Lakebase) -> None:
+    before = everything(target, alice.owner)
+    with Rows(target, bob.owner).connect() as connection:
+        for table in map(sql.Identifier, TABLES):
+            changes = (
+                sql.SQL("UPDATE lakemem.{} SET owner = owner").format(table),
+                sql.SQL("UPDATE lakemem.{} SET owner = {}").format(table, bob.owner),
+                sql.SQL("DELETE FROM lakemem.{} WHERE owner = {}").format(table, alice.owner),
+                sql.SQL("DELETE FROM lakemem.{}").format(table),
+            )
+            for change in changes:
+                assert connection.execute(change).rowcount == 0
+        inserts: tuple[LiteralString, ...] = (
+            "INSERT INTO lakemem.threads (owner, thread_id) VALUES (%s, 'new')",
+            "INSERT INTO lakemem.thread_items VALUES (%s, 't', 9, '{}')",
+            "INSERT INTO lakemem.checkpoints VALUES (%s, 't', '', '2', NULL, 'json', '', '{}', '{}')",
+            "INSERT INTO lakemem.checkpoint_blobs VALUES (%s, 't', '', 'b', '1', 'json', '')",
+            "INSERT INTO lakemem.checkpoint_writes VALUES (%s, 't', '', '1', '2', 0, '', 'a', 'json', '')",
+            "INSERT INTO lakemem.memories (owner, namespace, key, version, value, text, content_hash, valid_from)"
+            " VALUES (%s, '{}', 'k', 1, '1', 't', '', now())",
+            "INSERT INTO lakemem.memory_events (owner, namespace, key, action) VALUES (%s, '{}', 'k', 'save')",
+            "INSERT INTO lakemem.applied_writes VALUES (%s, gen_random_uuid())",
+        )
+        for insert in inserts:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(insert, [alice.owner])
+    assert everything(target, alice.owner) == before
+
+
+def test_giving_a_row_away_is_refused(alice: ScopedMemory, bob: ScopedMemory, target: Lakebase) -> None:
+    with Rows(target, alice.owner).connect() as connection:
+        for table in map(sql.Identifier, TABLES):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(sql.SQL("UPDATE lakemem.{} SET owner = {}").format(table, bob.owner))
+
+
+READS: dict[str, Call] = {
+    "get": lambda user: user.get("colour"),
+    "items": lambda user: user.items(),
+    "filtered items": lambda user: user.items(filter={"a": 1}, limit=None),
+    "search": lambda user: user.search("colour blue"),
+    "threads": lambda user: user.threads(),
+    "thread.items": lambda user: user.thread("t").items(),
+    "thread.messages": lambda user: user.thread("t").messages(),
+    "thread.info": lambda user: user.thread("t").info(),
+    "checkpoints.get": lambda user: user.checkpoints.get("t", "", "1"),
+    "the newest checkpoint": lambda user: user.checkpoints.get("t", ""),
+    "checkpoints.list": lambda user: user.checkpoints.list(),
+    "delete": lambda user: user.delete("colour"),
+    "erase": lambda user: user.delete("colour", erase=True),
+    "thread.pop": lambda user: user.thread("t").pop(),
+    "thread.clear": lambda user: user.thread("t").clear(),
+    "thread.delete": lambda user: user.thread("t").delete(),
+    "checkpoints.delete_thread": lambda user: user.checkpoints.delete_thread("t"),
+}
+
+
+@pytest.mark.parametrize("call", READS)
+def test_another_user_finds_nothing_and_removes_nothing(
+    alice: ScopedMemory, bob: ScopedMemory, target: Lakebase, call: str
+) -> None:
+    before = everything(target, alice.owner)
+    assert not READS[call](bob)
+    assert everything(target, alice.owner) == before
+    assert not any(everything(target, bob.owner).values())
+
+
+def test_what_another_user_writes_under_the_same_names_is_theirs(
+    alice: ScopedMemory, bob: ScopedMemory, target: Lakebase
+) -> None:
+    before = everything(target, alice.owner)
+    with pytest.raises(MemoryNotFoundError):
+        bob.update("colour", "red")
+    assert (bob.save("colour", "red")).version == 1
+    assert (bob.update("colour", "green")).version == 2
+    assert bob.thread("t").append([{"n": 2}]) == range(1, 2)
+    address = Address("t", "", "1")
+    bob.checkpoints.put(
+        address,
+        parent_checkpoint_id=None,
+        checkpoint=Blob("json", b"[]"),
+        metadata="{}",
+        channel_versions='{"a": "1"}',
+        blobs={"a": ("1", Blob("json", b"9"))},
+    )
+    bob.checkpoints.put_writes(address, task_id="1", task_path="", writes=[(-1, "a", Blob("json", b"8"))])
+    stored = bob.checkpoints.get("t", "")
+    assert stored is not None
+    assert (dict(stored.channels), list(stored.writes)) == (
+        {"a": Blob("json", b"9")},
+        [("1", "a", Blob("json", b"8"))],
+    )
+    assert everything(target, alice.owner) == before
+
+
+def setting_of_the_next_borrower(memory: Memory) -> object:
+    pool = memory._storage._pool  # type: ignore[attr-defined]
+    with pool.connection() as connection:
+        cursor = connection.execute("SELECT current_setting('lakemem.owner', true), count(*) FROM lakemem.threads")
+        setting, count = cursor.fetchone()
+    assert count == 0
+    return setting
+
+
+def test_the_owner_does_not_stay_with_the_connection(memory: Memory, alice: ScopedMemory) -> None:
+    alice.get("colour")
+    assert not setting_of_the_next_borrower(memory)
+    alice.thread("t").append([{"n": 1}])
+    assert not setting_of_the_next_borrower(memory)
+
+
+def test_the_owner_does_not_stay_with_the_connection_after_an_error(
+    memory: Memory, alice: ScopedMemory, target: Lakebase
+) -> None:
+    rows = Rows(target, alice.owner)
+    rows("ALTER TABLE lakemem.thread_items ADD CONSTRAINT nothing_more CHECK (position < 100) NOT VALID")
+    try:
+        with pytest.raises(StorageError):
+            alice.thread("t").append([{"n": n} for n in range(100)])
+    finally:
+        rows("ALTER TABLE lakemem.thread_items DROP CONSTRAINT nothing_more")
+    assert not setting_of_the_next_borrower(memory)
+    with pytest.raises(MemoryNotFoundError):
+        alice.update("nothing", 1)
+    assert not setting_of_the_next_borrower(memory)
+    # An argument that the driver itself refuses, after the owner was sent.
+    broken = threads.append(alice.owner, "\x00", [{"n": 1}])
+    with pytest.raises(StorageError):
+        memory._storage.run(broken)
+    assert not setting_of_the_next_borrower(memory)
+    assert alice.get("colour") is not None
+
+
+def test_what_looks_like_another_owner_is_a_name_like_any_other(memory: Memory, alice: ScopedMemory) -> None:
+    name = alice.owner.removeprefix("user:")
+    for other in (
+        memory.for_scope(name),
+        memory.for_user(alice.owner),
+        memory.for_scope(f"user:{name}"),
+        memory.for_user(f"{name}' OR true --"),
+        memory.for_user(name.upper()),
+        memory.for_user(f"{name} "),
+        memory.for_user("%"),
+    ):
+        assert other.items() == []
+        assert other.threads() == []
