@@ -59,7 +59,7 @@ CHECKPOINT_CALLS: dict[str, tuple[int, Call]] = {
     "put_writes": (
         2,
         lambda user: user.checkpoints.put_writes(
-            ADDRESS, task_id="1", task_path="", writes=[(0, "a", Blob("json", b"2"))], replace=False
+            ADDRESS, task_id="1", task_path="", writes=[(0, "a", Blob("json", b"2"))]
         ),
     ),
     "get": (2, lambda user: user.checkpoints.get("t", "")),

@@ -106,7 +106,7 @@ class Proxy:
 
     def _forward(self, client: socket.socket, server: socket.socket) -> None:
         reader = _MessageReader()
-        asked, answered = False, True
+        asked = False
         with client, server, selectors.DefaultSelector() as selector, contextlib.suppress(OSError):
             selector.register(client, selectors.EVENT_READ)
             selector.register(server, selectors.EVENT_READ)
@@ -119,15 +119,16 @@ class Proxy:
                         return
                     if source is client:
                         messages = reader.read(data)
+                        asked = asked or not _ASKING.isdisjoint(messages)
                         with self._lock:
-                            self._round_trips += answered
                             self._messages.update(messages)
-                        asked = not _ASKING.isdisjoint(messages) or (asked and not answered)
-                        answered = False
                         server.sendall(data)
                     else:
-                        # Postgres reports an error at once, while the client is still sending.
-                        answered = asked
+                        # What Postgres says unasked, such as an error while the client is still sending, is not
+                        # what the client waits for.
+                        with self._lock:
+                            self._round_trips += asked
+                        asked = False
                         client.sendall(data)
 
 
