@@ -163,8 +163,11 @@ class AsyncDatabase:
 
     async def setup(self) -> list[str]:
         """Create or upgrade the tables, and return the names of the migrations that were applied."""
+        migrator = AsyncMigrator(self._schema)
         async with self._connection() as connection:
-            return await AsyncMigrator(self._schema).apply(connection)
+            applied = await migrator.apply(connection)
+            await migrator.check(connection)
+        return applied
 
     async def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T:
         """Run an operation: one round trip, one transaction, confined to its owner.

@@ -161,8 +161,11 @@ class Database:
 
     def setup(self) -> list[str]:
         """Create or upgrade the tables, and return the names of the migrations that were applied."""
+        migrator = Migrator(self._schema)
         with self._connection() as connection:
-            return Migrator(self._schema).apply(connection)
+            applied = migrator.apply(connection)
+            migrator.check(connection)
+        return applied
 
     def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T:
         """Run an operation: one round trip, one transaction, confined to its owner.
