@@ -12,24 +12,28 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import platformdirs
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 import lakemem
 from lakemem import validation
 from lakemem.cli import _parser
-from lakemem.embedded import EmbeddedPostgres
+from lakemem.embedded import DATABASE, ROLE
 from lakemem.embedding import MAX_DIMENSIONS
 from lakemem.integrations.embedders import LocalEmbedder, OpenAIEmbedder
 from lakemem.integrations.langgraph import AsyncLakebaseSaver
 from lakemem.integrations.openai_agents import LakebaseSession
 from lakemem.schema import MAX_NAME_BYTES
 from lakemem.testing import DatabaseFactory
+from tests.conftest import embedded_server
 from tests.pages import blocks
 
 ROOT = Path(__file__).parents[1]
@@ -81,24 +85,22 @@ class Machine:
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    home = tmp_path_factory.mktemp("home")
-    environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
-    environment |= {"HOME": str(home), "XDG_DATA_HOME": str(home / "data"), "OPENAI_AGENTS_DISABLE_TRACING": "1"}
-    # A pytest within this one would close the folder of this one's temporary files to the embedded server.
-    environment["TMPDIR"] = str(tmp_path_factory.mktemp("t"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", environment["HOME"])
-        patch.setenv("XDG_DATA_HOME", environment["XDG_DATA_HOME"])
-        data = platformdirs.user_data_path("lakemem") / "postgres-18"
-    server = EmbeddedPostgres(data)
-    login = server.start()
-    with psycopg.connect(host=login["host"], user="postgres", dbname="postgres", autocommit=True) as connection:
-        # Nothing here has to survive a power cut.
-        connection.execute("ALTER SYSTEM SET fsync = off")
-        connection.execute("SELECT pg_reload_conf()")
-    yield Machine(environment, tmp_path_factory.mktemp("empty"), login)
-    server.stop()
+def machine() -> Iterator[Machine]:
+    # Not below pytest's own folder, for the reason that conftest.py gives. An example runs pytest, too.
+    with TemporaryDirectory(prefix="lakemem-docs-", ignore_cleanup_errors=True) as folder:
+        home, empty, temporary = (Path(folder, name) for name in ("home", "empty", "tmp"))
+        for made in (home, empty, temporary):
+            made.mkdir()
+        environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+        environment |= {"HOME": str(home), "XDG_DATA_HOME": str(home / "data"), "TMPDIR": str(temporary)}
+        environment["OPENAI_AGENTS_DISABLE_TRACING"] = "1"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HOME", environment["HOME"])
+            patch.setenv("XDG_DATA_HOME", environment["XDG_DATA_HOME"])
+            data = platformdirs.user_data_path("lakemem") / "postgres-18"
+        with contextmanager(embedded_server)(data, 18) as admin_dsn:
+            host = conninfo_to_dict(admin_dsn)["host"]
+            yield Machine(environment, empty, {"host": host, "user": ROLE, "dbname": DATABASE})
 
 
 @pytest.mark.parametrize("page", with_blocks("python"), ids=name_of)
@@ -166,8 +168,9 @@ def test_the_links_of_a_page_lead_to_something(page: Path) -> None:
 
 
 def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", tmp_path / "trees", DOCS, tmp_path]
-    built = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q"]
+    places = ["-d", str(tmp_path / "trees"), str(DOCS), str(tmp_path)]
+    built = subprocess.run([*command, *places], capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     assert (tmp_path / "index.html").is_file()
 
