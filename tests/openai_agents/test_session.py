@@ -166,6 +166,14 @@ async def test_concurrent_writers_keep_their_batches_together(session: LakebaseS
     assert sorted(map(as_json, stored)) == sorted(map(as_json, batches))
 
 
+async def test_concurrent_pops_take_each_item_once(session: LakebaseSession) -> None:
+    await session.add_items(numbered(20))
+    popped = await asyncio.gather(*(session.pop_item() for _ in range(25)))
+    taken = sorted(as_json(item) for item in popped if item is not None)
+    assert taken == sorted(map(as_json, numbered(20)))
+    assert await session.get_items() == []
+
+
 async def test_a_cancelled_append_is_whole_or_absent(session: LakebaseSession) -> None:
     batches = [numbered(4, start=10 * writer) for writer in range(30)]
     for place, batch in enumerate(batches):
