@@ -1,0 +1,195 @@
+"""Every statement of the .sql files is one that Postgres understands, and finds its rows by their owner."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import ExecStatus
+
+from lakemem import Lakebase
+from lakemem._sql import bind_statements
+from lakemem.testing import DatabaseFactory
+
+STATEMENTS = {name: text.decode() for name, text in bind_statements("lakemem").items()}
+# Several statements at once cannot be prepared; migrations run them.
+SCRIPTS = {name for name, text in STATEMENTS.items() if ";\n" in text}
+
+OWNER = "user:alice 7"
+# A value for each parameter, by its name.
+PARAMETERS: dict[str, Any] = {
+    "addresses": '[{"namespace": ["preferences"], "key": "key 7"}]',
+    "arms": 2,
+    "before": "9",
+    "blobs": [b"blob"],
+    "channel_versions": '{"a": "1"}',
+    "channels": ["a"],
+    "checkpoint": b"{}",
+    "checkpoint_id": None,
+    "checkpoint_ns": "",
+    "conditions": "[]",
+    "content_hash": b"hash",
+    "depth": 2,
+    "embedding": str([0.1] * 64),
+    "embedding_model": "model/64",
+    "expected_version": None,
+    "expires_in": None,
+    "filter": "{}",
+    "idxs": [0],
+    "importance": 0.5,
+    "items": ['{"n": 1}'],
+    "key": "key 7",
+    "limit": 10,
+    "metadata": "{}",
+    "min_similarity": None,
+    "namespace": ["preferences"],
+    "occurred_at": None,
+    "offset": 0,
+    "owner": OWNER,
+    "parent_checkpoint_id": None,
+    "patterns": "[]",
+    "position": None,
+    "query": "Which words are common?",
+    "task_id": "task",
+    "task_path": "",
+    "text": "some words",
+    "thread_id": "thread 7",
+    "type": "json",
+    "types": ["json"],
+    "value": '"blue"',
+    "versions": ["1"],
+    "write_id": uuid.UUID(int=1),
+}
+
+# 20 users with 100 rows each in every table.
+ROWS = """
+    CREATE TEMPORARY TABLE given AS
+        SELECT 'user:alice ' || u AS owner, n FROM generate_series(1, 20) AS u, generate_series(1, 100) AS n;
+    INSERT INTO lakemem.threads (owner, thread_id) SELECT owner, 'thread ' || n FROM given;
+    INSERT INTO lakemem.thread_items
+        SELECT owner, 'thread ' || n % 10, n, json_build_object('content', repeat('x', 300)) FROM given;
+    INSERT INTO lakemem.checkpoints
+        SELECT owner, 'thread ' || n % 10, '', n::text, NULL, 'json', repeat('x', 300)::bytea, '{"a": "1"}', '{}'
+        FROM given;
+    INSERT INTO lakemem.checkpoint_blobs
+        SELECT owner, 'thread ' || n % 10, '', 'a', n::text, 'json', repeat('x', 300)::bytea FROM given;
+    INSERT INTO lakemem.checkpoint_writes
+        SELECT owner, 'thread ' || n % 10, '', n::text, 'task', 0, '', 'a', 'json', repeat('x', 300)::bytea FROM given;
+    INSERT INTO lakemem.memories (
+        owner, namespace, key, version, value, text, content_hash, valid_from, embedding, embedding_model
+    )
+        SELECT owner, '{preferences}', 'key ' || n, 1, '1', 'some words about ' || n, '', now(),
+            (SELECT array_agg(random() * d + n) FROM generate_series(1, 64) AS d)::real[]::vector::halfvec, 'model/64'
+        FROM given;
+    INSERT INTO lakemem.memory_events (owner, namespace, key, action)
+        SELECT owner, '{preferences}', 'key ' || n, 'save' FROM given;
+    INSERT INTO lakemem.applied_writes SELECT owner, gen_random_uuid() FROM given;
+    ANALYZE;
+"""
+
+
+@pytest.fixture(scope="module")
+def target(databases: DatabaseFactory, admin_dsn: str) -> Iterator[Lakebase]:
+    created = databases.create()
+    with psycopg.connect(make_conninfo(admin_dsn, dbname=str(created.database)), autocommit=True) as admin:
+        admin.execute(ROWS)
+    yield created
+    databases.drop(created)
+
+
+@pytest.fixture
+def connection(target: Lakebase) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """As the role that lakemem logs in with, on behalf of one of the users."""
+    with psycopg.connect(make_conninfo(**target.parameters), autocommit=True) as connection:
+        connection.execute("SELECT set_config('lakemem.owner', %s, false)", [OWNER])
+        yield connection
+
+
+def prepare(connection: psycopg.Connection[Any], name: str) -> list[str]:
+    """Prepare a statement under the name `it`, and return the names of its parameters in their order."""
+    parameters: list[str] = []
+
+    def numbered(match: re.Match[str]) -> str:
+        if match[1] not in parameters:
+            parameters.append(match[1])
+        return f"${parameters.index(match[1]) + 1}"
+
+    text = re.sub(r"%\((\w+)\)s", numbered, STATEMENTS[name])
+    if parameters:
+        text = text.replace("%%", "%")
+    prepare_text(connection, text)
+    return parameters
+
+
+def prepare_text(connection: psycopg.Connection[Any], text: str) -> None:
+    result = connection.pgconn.prepare(b"it", text.encode())
+    assert result.status == ExecStatus.COMMAND_OK, result.error_message.decode()
+
+
+def explain(connection: psycopg.Connection[Any], parameters: list[str], mode: str) -> list[dict[str, Any]]:
+    """Return the nodes of the plan that Postgres makes for the prepared statement."""
+    connection.execute(sql.SQL("SET plan_cache_mode = {}").format(mode))
+    call = sql.SQL("({})").format(sql.SQL(", ").join(PARAMETERS[name] for name in parameters))
+    row = connection.execute(sql.SQL("EXPLAIN (FORMAT JSON) EXECUTE it {}").format(call)).fetchone()
+    assert row is not None
+    return list(nodes(row[0][0]["Plan"]))
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from nodes(part)
+
+
+def scanned_without_owner(plan: list[dict[str, Any]]) -> list[str]:
+    """Say which tables a plan reads otherwise than by an index that begins with the owner."""
+    found = []
+    for node in plan:
+        kind = node["Node Type"]
+        by_owner = "(owner = " in node.get("Index Cond", "")
+        if kind in ("Index Scan", "Index Only Scan", "Bitmap Index Scan"):
+            if not by_owner:
+                found.append(f"{kind} on {node['Index Name']} by {node.get('Index Cond')}")
+        elif kind.endswith("Scan") and "Relation Name" in node and kind != "Bitmap Heap Scan":
+            found.append(f"{kind} on {node['Relation Name']}")
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(STATEMENTS.keys() - SCRIPTS))
+def test_every_statement_can_be_prepared(connection: psycopg.Connection[Any], name: str) -> None:
+    prepare(connection, name)
+
+
+def test_only_the_preparation_of_migrations_is_a_script() -> None:
+    assert {"schema.ensure_migrations"} == SCRIPTS
+
+
+OF_OWNERS = sorted(
+    name
+    for name, text in STATEMENTS.items()
+    if re.search(r'"lakemem"\.(thread|checkpoint|memor|applied_writes)', text) and name not in SCRIPTS
+)
+
+
+def test_the_statements_of_owners_are_found() -> None:
+    assert {name.partition(".")[0] for name in OF_OWNERS} == {"threads", "memories", "checkpoints", "store", "writes"}
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("name", OF_OWNERS)
+def test_every_statement_finds_its_rows_by_their_owner(
+    connection: psycopg.Connection[Any], name: str, mode: str
+) -> None:
+    parameters = prepare(connection, name)
+    assert scanned_without_owner(explain(connection, parameters, mode)) == []
+
+
+def test_a_scan_of_a_whole_table_would_be_noticed(connection: psycopg.Connection[Any]) -> None:
+    prepare_text(connection, "SELECT * FROM lakemem.migrations WHERE name = $1")
+    assert scanned_without_owner(explain(connection, ["key"], "force_custom_plan")) == ["Seq Scan on migrations"]
