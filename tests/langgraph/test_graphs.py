@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import operator
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, TypedDict
 
 import pytest
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
+from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, StateGraph, add_messages
 from langgraph.types import Command, Send, interrupt
 
+from lakemem import AsyncMemory, Lakebase, Memory, degrading
 from lakemem.demo.langgraph import ScriptedChatModel
+from lakemem.integrations.langgraph import AsyncLakebaseSaver, LakebaseSaver
 from tests.langgraph.conftest import Saver
 from tests.langgraph.running import Running, config, told
 
@@ -26,6 +30,14 @@ STREAM_MODES = ["values", "updates", "checkpoints", "tasks", "debug", "messages"
 
 class Log(TypedDict):
     log: Annotated[list[Any], operator.add]
+
+
+def extend(state: list[Any], writes: Sequence[list[Any]]) -> list[Any]:
+    return [*state, *(item for write in writes for item in write)]
+
+
+class Changes(TypedDict):
+    log: Annotated[list[Any], DeltaChannel(extend, snapshot_frequency=5)]
 
 
 class Chat(TypedDict):
@@ -294,6 +306,23 @@ async def an_edited_state(saver: BaseCheckpointSaver[Any]) -> Any:
     return await running.history(config())
 
 
+async def a_channel_that_is_stored_as_its_changes(saver: BaseCheckpointSaver[Any]) -> Any:
+    """Its value is put together again from the writes of earlier checkpoints, along the branch."""
+    builder = StateGraph(Changes)
+    for name in ("z", "y", "x"):
+        builder.add_node(name, says(name))
+        builder.add_edge(START, name)
+    running = Running(builder, saver)
+    for turn in range(4):
+        state = await running.invoke({"log": [turn]}, config())
+    assert state["log"] == [entry for turn in range(4) for entry in (turn, "x", "y", "z")]
+    history = await running.history(config())
+    fork = await running.update(history[3].config, {"log": ["forked"]}, as_node="x")
+    assert (await running.state(fork)).values["log"][-1] == "forked"
+    assert (await running.state(history[0].config)).values == state
+    return await running.history(config())
+
+
 async def streams(saver: BaseCheckpointSaver[Any]) -> Any:
     model = ScriptedChatModel()
 
@@ -353,6 +382,7 @@ async def a_filtered_history(saver: BaseCheckpointSaver[Any]) -> Any:
         travel_in_time,
         two_forks_of_one_checkpoint,
         an_edited_state,
+        a_channel_that_is_stored_as_its_changes,
         streams,
         what_is_stored_at_the_end_only,
         a_filtered_history,
@@ -385,3 +415,58 @@ async def test_many_threads_run_beside_each_other(saver: Saver) -> None:
     assert [state["log"] for state in done] == [[*start, "one", "two"] for start in inputs]
     for thread, start in enumerate(inputs):
         assert (await running.state(config(str(thread)))).values["log"] == [*start, "one", "two"]
+
+
+async def test_a_workflow_of_functions_remembers_its_results(saver: Saver) -> None:
+    """LangGraph's functional API: what a task returned is stored, and not done again after the pause."""
+    done: list[int] = []
+
+    @task
+    def double(number: int) -> int:
+        done.append(number)
+        return 2 * number
+
+    def workflow(saver: BaseCheckpointSaver[Any]) -> Any:
+        @entrypoint(checkpointer=saver)
+        def run(number: int, *, previous: Any = None) -> Any:
+            doubled = double(number).result()
+            return [previous, doubled, interrupt("go on?")]
+
+        return run
+
+    flow = workflow(saver)
+    for number in (1, 2):
+        inputs: list[Any] = [number, Command(resume="yes")]
+        for input in inputs:
+            if isinstance(saver, LakebaseSaver):
+                result = await asyncio.to_thread(flow.invoke, input, config())
+            else:
+                result = await flow.ainvoke(input, config())
+    assert result == [[None, 2, "yes"], 4, "yes"]
+    assert done == [1, 2]
+
+
+async def test_both_savers_go_on_with_each_others_threads(target: Lakebase) -> None:
+    builder = chain(("ask", lambda state: {"log": [interrupt("?")]}), ("after", says("after")))
+    async with AsyncMemory(target) as async_memory:
+        with Memory(target) as memory:
+            first = Running(builder, AsyncLakebaseSaver(async_memory.for_user("ada")))
+            second = Running(builder, LakebaseSaver(memory.for_user("ada")))
+            await first.invoke({"log": ["x"]}, config())
+            assert (await second.state(config())).next == ("ask",)
+            await second.invoke(Command(resume="yes"), config())
+            assert (await first.state(config())).values["log"] == ["x", "yes", "after"]
+            assert told(await first.history(config())) == told(await second.history(config()))
+
+
+async def test_a_graph_answers_while_the_database_is_down() -> None:
+    """Within a run the graph needs no checkpointer; between runs the thread is lost until the database is back."""
+    nowhere = Lakebase.dsn("postgresql://ada:secret@127.0.0.1:1/agents")
+    builder = chain(("one", says("one")), ("two", says("two")))
+    async with degrading(AsyncMemory(nowhere), cooldown=60.0) as async_memory:
+        with degrading(Memory(nowhere), cooldown=60.0) as memory:
+            for saver in (AsyncLakebaseSaver(async_memory.for_user("a")), LakebaseSaver(memory.for_user("a"))):
+                running = Running(builder, saver)
+                assert (await running.invoke({"log": []}, config()))["log"] == ["one", "two"]
+                assert (await running.state(config())).values == {}
+            assert memory.health().pending_writes == (await async_memory.health()).pending_writes > 3
