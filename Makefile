@@ -3,14 +3,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+PEERS := .venv-peers
 
-.PHONY: demo test lint generate lock docs clean
+.PHONY: demo test test-emulator test-peers lint generate lock docs clean
 
 demo: $(STAMP)
 	$(BIN)/lakemem demo $(ARGS)
 
 test: $(STAMP)
 	$(BIN)/pytest $(ARGS)
+
+test-emulator: $(STAMP)
+	$(BIN)/pytest tests/emulator tests/databricks $(ARGS)
+
+# The Databricks packages, unmodified, against the emulator, in an environment of their own.
+test-peers: $(PEERS)/installed
+	$(PEERS)/bin/pytest -o addopts=--strict-markers tests/peers $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -27,6 +35,7 @@ docs: $(STAMP)
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-package lakemem requirements/dev.in -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-package lakemem requirements/peers.in -o requirements/peers.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/uv.in -o requirements/uv.txt
 
 # uv installs the pinned set in seconds; pip alone needs minutes.
@@ -38,5 +47,11 @@ $(STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
+$(PEERS)/installed: $(STAMP) requirements/peers.txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(PEERS)
+	$(BIN)/uv pip sync --quiet --python $(PEERS)/bin/python --require-hashes requirements/peers.txt
+	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python --no-deps --no-build-isolation -e .
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build dist docs/_build
+	rm -rf $(VENV) $(PEERS) build dist docs/_build
