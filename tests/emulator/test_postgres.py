@@ -157,6 +157,9 @@ def test_the_owner_makes_roles_in_sql_as_the_platforms_extension_does(emulator: 
         connection.execute("SELECT databricks_create_role(%s, 'USER')", [user.name])
         with pytest.raises(psycopg.errors.DuplicateObject):
             connection.execute("SELECT databricks_create_role(%s, 'USER')", [user.name])
+        for name, kind in [("nobody@example.com", "USER"), (user.name, "SERVICE_PRINCIPAL"), (user.name, "ROBOT")]:
+            with pytest.raises(psycopg.errors.InvalidParameterValue):
+                connection.execute("SELECT databricks_create_role(%s, %s)", [name, kind])
     with connect(emulator, **{key: emulator.parameters(user)[key] for key in ("user", "password")}):
         pass
     with connect(emulator) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):

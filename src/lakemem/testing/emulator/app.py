@@ -91,33 +91,32 @@ class FaultyMiddleware:
         if scope["type"] != "http" or scope["path"].startswith(CONTROL):
             await self._app(scope, receive, send)
             return
-        status = 0
 
         async def noting(message: Any) -> None:
-            nonlocal status
+            # Before the client hears of it, so that whoever has an answer finds the request in the log.
             if message["type"] == "http.response.start":
-                status = message["status"]
+                self._note(scope, message["status"])
             await send(message)
 
         route = f"{scope['method']} {scope['path']}"
-        try:
-            if slow := self._faults.take(route, "slow"):
-                await asyncio.sleep(slow.seconds)
-            fault = self._faults.take(route, "refuse", "rate_limit", "error")
-            if fault is None:
-                await self._app(scope, receive, noting)
-            elif fault.kind == "refuse":
-                self.abort(scope["client"])
-            else:
-                response = _error(fault.status, fault.error_code, "this fault was asked for")
-                if fault.kind == "rate_limit":
-                    response.headers["Retry-After"] = f"{fault.seconds:g}"
-                await response(scope, receive, noting)
-        finally:
-            identity = self._workspace.who(_bearer(dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")))
-            self._requests.add(
-                Request(scope["method"], scope["path"], status, None if identity is None else identity.name)
-            )
+        if slow := self._faults.take(route, "slow"):
+            await asyncio.sleep(slow.seconds)
+        fault = self._faults.take(route, "refuse", "rate_limit", "error")
+        if fault is None:
+            await self._app(scope, receive, noting)
+        elif fault.kind == "refuse":
+            self._note(scope, 0)
+            self.abort(scope["client"])
+        else:
+            response = _error(fault.status, fault.error_code, "this fault was asked for")
+            if fault.kind == "rate_limit":
+                response.headers["Retry-After"] = f"{fault.seconds:g}"
+            await response(scope, receive, noting)
+
+    def _note(self, scope: Scope, status: int) -> None:
+        token = _bearer(dict(scope["headers"]).get(b"authorization", b"").decode("latin-1"))
+        identity = self._workspace.who(token)
+        self._requests.add(Request(scope["method"], scope["path"], status, None if identity is None else identity.name))
 
 
 NOBODY = Identity("", "USER", "", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -56,7 +56,7 @@ class Compute:
             copy_data(template(version), folder / "data")
         login = self._server.start()
         self.socket = str(login["host"])
-        self._admin: dict[str, Any] = {"host": self.socket, "user": "postgres", "autocommit": True}
+        self._admin: dict[str, Any] = {**login, "user": "postgres", "autocommit": True}
         self._connections: dict[str, psycopg.Connection[Any]] = {}
 
     @property
@@ -144,6 +144,12 @@ class Compute:
         )
         return {row["name"]: row["owner"] for row in rows}
 
+    def tell_identities(self, names: Iterable[tuple[str, str]]) -> None:
+        """Let databricks_create_role know whom the workspace has: pairs of a kind and a name."""
+        path = self.folder / "data" / "lakebase_identities"
+        path.write_text("\n".join(f"{kind} {name}" for kind, name in names))
+        path.chmod(0o644)  # for Postgres, which may run as another user
+
     def grant_on_database(self, role: str, database: str = DATABASE) -> None:
         """Let a role connect and create schemas, as a database resource of an app does."""
         with self._changing:
@@ -210,7 +216,7 @@ class Compute:
     def copy_to(self, folder: Path) -> None:
         """Copy all data, while it is in use, to where another one will start."""
         data = self.folder / "data"
-        with self._changing, psycopg.connect(**self._admin, dbname="postgres") as connection:
+        with self._changing, psycopg.connect(**{**self._admin, "dbname": "postgres"}) as connection:
             connection.execute("SELECT pg_backup_start('branch', true)")
             copy_data(data, folder / "data", without=["pg_wal"])
             [(label,)] = connection.execute("SELECT labelfile FROM pg_backup_stop(false)").fetchall()
@@ -248,7 +254,7 @@ class Compute:
     def _connected(self, database: str = "postgres") -> psycopg.Connection[Any]:
         connection = self._connections.get(database)
         if connection is None or connection.closed or connection.broken:
-            connection = self._connections[database] = psycopg.connect(**self._admin, dbname=database)
+            connection = self._connections[database] = psycopg.connect(**{**self._admin, "dbname": database})
         return connection
 
     def _disconnect(self) -> None:

@@ -180,7 +180,12 @@ class Workspace:
         """Register a user or a service principal."""
         with self.lock:
             self.identities[identity.name] = identity
-            return identity
+            for compute in self._computes:
+                self._introduce(compute)
+        return identity
+
+    def _introduce(self, compute: Compute) -> None:
+        compute.tell_identities((identity.kind, identity.name) for identity in self.identities.values())
 
     def issue_login(self, name: str) -> tuple[str, float]:
         """Return a bearer token for the API, and how many seconds it lives."""
@@ -236,6 +241,7 @@ class Workspace:
         )
         with self.lock:
             self._computes.append(compute)
+            self._introduce(compute)
         if DATABASE not in compute.databases():
             compute.create_role(
                 Role(creator.name, creator.kind, superuser=True, createdb=True, createrole=True, bypassrls=True)

@@ -49,6 +49,10 @@ BEGIN
     IF identity_type NOT IN ('USER', 'SERVICE_PRINCIPAL', 'GROUP') THEN
         RAISE EXCEPTION 'unknown identity type "%"', identity_type USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    IF identity_type <> 'GROUP' AND identity_type || ' ' || role_name
+            <> ALL (string_to_array(pg_read_file('lakebase_identities'), E'\\n')) THEN
+        RAISE EXCEPTION 'identity "%" not found', role_name USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     EXECUTE format('CREATE ROLE %I LOGIN', role_name);
     EXECUTE format('COMMENT ON ROLE %I IS %L', role_name, identity_type);
     RETURN role_name;
@@ -98,7 +102,7 @@ def _make(folder: Path, version: int) -> None:
     server = EmbeddedPostgres(folder, version=version)
     login = server.start()
     try:
-        with psycopg.connect(host=login["host"], user="postgres", dbname="template1") as connection:
+        with psycopg.connect(**{**login, "user": "postgres", "dbname": "template1"}) as connection:
             connection.execute(SCRIPT)
     finally:
         server.stop()
@@ -119,6 +123,6 @@ def own_like(model: Path, folder: Path) -> None:
     owner = model.stat()
     if owner.st_uid == os.geteuid():
         return
-    for parent, _, files in os.walk(folder):  # pragma: no cover - as root
+    for parent, _, files in os.walk(folder):  # as root
         for name in (parent, *(os.path.join(parent, file) for file in files)):
             os.chown(name, owner.st_uid, owner.st_gid)
