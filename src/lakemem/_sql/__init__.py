@@ -61,10 +61,15 @@ def _statements() -> Mapping[str, str]:
         file, _, suffix = path.name.rpartition(".")
         if suffix != "sql":
             continue
-        pieces = _NAME.split(path.read_text("utf-8"))[1:]
-        for name, body in zip(pieces[0::2], pieces[1::2], strict=True):
-            found[f"{file}.{name}"] = body.strip().rstrip(";")
+        for name, body in named_statements(path.read_text("utf-8")).items():
+            found[f"{file}.{name}"] = body
     return found
+
+
+def named_statements(text: str) -> dict[str, str]:
+    """Cut a file of statements at its ``-- name:`` lines."""
+    pieces = _NAME.split(text)[1:]
+    return {name: body.strip().rstrip(";") for name, body in zip(pieces[0::2], pieces[1::2], strict=True)}
 
 
 def _bind(text: str, schema: str, vector_schema: str) -> str:
