@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lakemem import CachedCredentials, Credential, CredentialError
+from lakemem import CachedCredentials, ConfigurationError, Credential, CredentialError
 
 LIFETIME = 3600.0
 
@@ -205,6 +205,22 @@ def test_an_expired_token_is_never_given_out(credentials: CachedCredentials, iss
         credentials.credential()
     issuer.error = None
     assert credentials.credential().token == "token-3"
+
+
+def test_a_token_about_to_expire_is_not_used_for_a_login(
+    credentials: CachedCredentials, issuer: Issuer, clock: Clock
+) -> None:
+    credentials.credential()
+    clock.now += LIFETIME - 9.0
+    assert credentials.credential().token == "token-2"
+
+
+def test_errors_that_say_more_than_a_credential_error_pass_through(
+    credentials: CachedCredentials, issuer: Issuer
+) -> None:
+    issuer.error = ConfigurationError("set this or that")
+    with pytest.raises(ConfigurationError, match="set this or that"):
+        credentials.credential()
 
 
 def test_a_refused_token_is_dropped_unless_another_is_kept_by_then(

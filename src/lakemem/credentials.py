@@ -8,10 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 
-from lakemem.errors import CredentialError
+from lakemem.errors import CredentialError, LakememError
 from lakemem.types import Credential
 
 logger = logging.getLogger("lakemem")
+
+
+MARGIN, MARGIN_SHARE = 10.0, 0.05
+"""A token this close to its expiry, in seconds and as a share of its lifetime, is not used: a login takes time."""
 
 
 class CachedCredentials:
@@ -56,7 +60,7 @@ class CachedCredentials:
         self._current: Credential | None = None
         self._attempts = 0
         self._failures = 0
-        self._last_error: CredentialError | None = None
+        self._last_error: LakememError | None = None
         self._refresh_at = float("-inf")
         self._expires_at = float("-inf")
         self._invalidated_at = float("-inf")
@@ -108,20 +112,20 @@ class CachedCredentials:
                     if self._current is not None and self._clock() < self._expires_at:
                         return self._current
                     if self._last_error is not None:
-                        raise CredentialError(str(self._last_error), retryable=self._last_error.retryable)
+                        raise self._last_error
             return self._attempt()
 
     def _refresh_quietly(self) -> None:
         with self._fetching:
             try:
                 self._attempt()
-            except CredentialError as error:
+            except LakememError as error:
                 logger.warning("%s; the current token stays in use until it expires", error)
 
     def _attempt(self) -> Credential:
         try:
             credential = self._call_fetch()
-        except CredentialError as error:
+        except LakememError as error:
             with self._state:
                 self._attempts += 1
                 self._failures += 1
@@ -133,7 +137,7 @@ class CachedCredentials:
     def _call_fetch(self) -> Credential:
         try:
             credential = self._fetch()
-        except CredentialError:
+        except LakememError:
             raise
         except Exception as error:
             # The words of a foreign error may hold a part of a secret.
@@ -156,7 +160,7 @@ class CachedCredentials:
             self._attempts += 1
             self._failures = 0
             self._last_error = None
-            self._expires_at = now + lifetime
+            self._expires_at = now + lifetime - min(MARGIN, lifetime * MARGIN_SHARE)
             self._refresh_at = now + age * (1 - random.uniform(0, self._jitter))  # noqa: S311 - no secret
             return credential
 

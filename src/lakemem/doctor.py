@@ -94,21 +94,19 @@ class Doctor:
         version, user, connections, used = self._row(connection, "doctor.server")
         yield Finding("login", "ok", f"PostgreSQL {version} as {user}, {_latency(connection):.1f} ms a round trip")
         if not connection.info.host.startswith("/"):
-            yield self._tls(connection)
+            yield _tls(connection)
         yield self._vector(connection)
-        description = Migrator(self._schema).describe(connection)
+        try:
+            description = Migrator(self._schema).describe(connection)
+        except (psycopg.Error, LakememError) as error:
+            yield _failed("tables", error)
+            return
         yield _row_security(description)
         tables = _attempt("tables", lambda: self._tables(description))
         yield tables
         if tables.status == "ok":
             yield self._grants(connection, str(user), description.vector_schema)
         yield self._connections(int(connections), int(used or 0))
-
-    def _tls(self, connection: Login) -> Finding:
-        found = connection.execute(self._statements["doctor.tls"]).fetchone()
-        if found is None:
-            return Finding("TLS", "warning", "this connection is not encrypted", "add sslmode=require to the target")
-        return Finding("TLS", "ok", f"{found[0]} with {found[1]}")
 
     def _vector(self, connection: Login) -> Finding:
         found = connection.execute(self._statements["doctor.vector"]).fetchone()
@@ -167,6 +165,12 @@ def _attempt(step: str, look: Callable[[], str]) -> Finding:
 def _failed(step: str, error: psycopg.Error | LakememError) -> Finding:
     """The messages of lakemem's errors say what to do themselves."""
     return Finding(step, "failed", str(translate(error) if isinstance(error, psycopg.Error) else error))
+
+
+def _tls(connection: Login) -> Finding:
+    if connection.pgconn.ssl_in_use:
+        return Finding("TLS", "ok", "the connection is encrypted")
+    return Finding("TLS", "warning", "the connection is not encrypted", "add sslmode=require to the target")
 
 
 def _row_security(description: Description) -> Finding:

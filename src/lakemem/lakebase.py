@@ -5,6 +5,8 @@ Every call blocks. Source of the API: https://docs.databricks.com/api/workspace/
 
 from __future__ import annotations
 
+import logging
+import re
 import threading
 import time
 import uuid
@@ -75,6 +77,7 @@ class Workspace:
         with self._making:
             if self._client is None:
                 self._client = _default_client()
+            logging.getLogger("databricks.sdk").addFilter(_BODIES_STAY_OUT)
             return self._client
 
     def login_name(self) -> str:
@@ -192,6 +195,20 @@ class LakebaseCredentials(CachedCredentials):
 
     def _token(self) -> Credential:
         return self.workspace.token(self.locator.located(), ttl=self._ttl, claims=self._claims)
+
+
+class _BodiesStayOut(logging.Filter):
+    """Takes the bodies out of what the SDK logs at DEBUG, where they hold database tokens or memory texts."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        first, *rest = record.getMessage().split("\n")
+        if "/credentials" in first or "/serving-endpoints/" in first:
+            status = [line for line in rest if re.match(r"< \d{3} ", line)]
+            record.msg, record.args = " ".join([first, *status]), ()
+        return True
+
+
+_BODIES_STAY_OUT = _BodiesStayOut()
 
 
 def _default_client() -> WorkspaceClient:
@@ -333,7 +350,8 @@ def _translate(error: Exception, what: str) -> LakememError:
             f"the workspace does not know {what}: check the name, and that DATABRICKS_HOST is the right workspace",
             retryable=False,
         )
-    if isinstance(error, errors.Unauthenticated):
+    # The SDK's own login, by OAuth, fails with a ValueError.
+    if isinstance(error, errors.Unauthenticated | ValueError):
         return CredentialError(
             f"the workspace did not accept this process's login when asked for {what}: check DATABRICKS_CLIENT_ID "
             "and DATABRICKS_CLIENT_SECRET, or DATABRICKS_TOKEN",
