@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -20,9 +21,13 @@ OF_A_MODEL = ("OPENAI_", "DATABRICKS_", "LAKE", "PG")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for the whole module, so that only the first demo has to make a server."""
-    return tmp_path_factory.mktemp("data")
+def data() -> Iterator[Path]:
+    """One folder for the whole module, so that only the first demo has to make a server.
+
+    Not below pytest's own, which each start of pytest closes to the server's user.
+    """
+    with TemporaryDirectory(prefix="lakemem-demo-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def demo(data: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

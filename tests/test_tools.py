@@ -16,7 +16,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.prebuilt import ToolNode, tools_condition
+from langgraph.prebuilt import ToolNode, create_react_agent, tools_condition
 
 from lakemem import AsyncMemory, ConfigurationError, Lakebase, Memory, RequestContext, degrading
 from lakemem.embedding import CallableEmbedder
@@ -65,6 +65,9 @@ class PlannedChatModel(BaseChatModel):
     """Calls tools, and says "done" when it has their answers."""
 
     wanted: list[Any]
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> PlannedChatModel:
+        return self
 
     @property
     def _llm_type(self) -> str:
@@ -392,3 +395,25 @@ async def test_tools_of_a_sync_memory_work_in_a_graph_that_runs_on_asyncio(targe
         input: Any = {"messages": [AIMessage("", tool_calls=[call])]}
         await builder.compile().ainvoke(input, {"configurable": {"user_id": "ada"}})
         assert [record.value for record in memory.for_user("ada").items()] == ["a dog"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_a_prebuilt_agent_remembers_across_its_threads(target: Lakebase) -> None:
+    def agent(memory: AsyncMemory, *calls: Call) -> Any:
+        tools = langgraph.memory_tools(memory)
+        saver = langgraph.AsyncLakebaseSaver(memory)
+        return create_react_agent(PlannedChatModel(wanted=list(calls)), tools, checkpointer=saver)
+
+    async with AsyncMemory(target) as memory:
+        told = {}
+        for user, thread, call in [
+            ("ada", "1", ("save_memory", {"key": "pet", "value": "a dog"})),
+            ("ada", "2", ("get_memory", {"key": "pet"})),
+            ("bob", "2", ("get_memory", {"key": "pet"})),
+        ]:
+            config: Any = {"configurable": {"thread_id": thread, "user_id": user}}
+            state = await agent(memory, call).ainvoke({"messages": [("user", "Go on")]}, config)
+            told[user, thread] = json.loads(state["messages"][-2].content)
+            assert [message.type for message in state["messages"]] == ["human", "ai", "tool", "ai"]
+    assert told["ada", "2"]["memory"]["value"] == "a dog"
+    assert told["bob", "2"] == {"memory": None}
