@@ -32,7 +32,8 @@ async def main() -> None:
             print(f"Memory is {health.status}: {health.detail}")
             print(f"{health.pending_writes} write waits. The client is told: {health.custom_outputs}")
 
-            print("The tables are created:", await AsyncMemory(target).setup())
+            async with AsyncMemory(target, migrate=True):
+                print("Somebody creates the tables.")
             while (await memory.health()).status != "ok":  # noqa: ASYNC110 - a person would look at a dashboard
                 await asyncio.sleep(0.1)
             print("Agent:", await answer(ada, "When do my deploys run?"))
