@@ -62,6 +62,21 @@ def check_fits(description: Description, schema: str) -> None:
 
     Raises:
         SchemaOutdatedError: a migration is missing.
+        SchemaError: as `check_history`.
+    """
+    check_history(description, schema)
+    numbers = {migration.number for migration in migrations()}
+    if numbers - description.checksums.keys():
+        raise SchemaOutdatedError(
+            f"the tables in schema {schema!r} are missing or old "
+            f"(version {description.schema_version} of {max(numbers)}): run `lakemem migrate`, or call setup()"
+        )
+
+
+def check_history(description: Description, schema: str) -> None:
+    """Refuse tables that this version of lakemem can neither work with nor upgrade.
+
+    Raises:
         SchemaTooNewError: there are migrations that this version does not know.
         SchemaError: a migration that was applied is not the one of this version; or the encoding is not UTF8.
     """
@@ -73,13 +88,8 @@ def check_fits(description: Description, schema: str) -> None:
             f"the tables in schema {schema!r} have version {description.schema_version}, "
             f"this lakemem knows {newest}: upgrade the package"
         )
-    if known.keys() - description.checksums.keys():
-        raise SchemaOutdatedError(
-            f"the tables in schema {schema!r} are missing or old "
-            f"(version {description.schema_version} of {newest}): run `lakemem migrate`, or call setup()"
-        )
     for number, checksum in description.checksums.items():
-        if known[number] != checksum:
+        if known.get(number) != checksum:
             raise SchemaError(
                 f"migration {number} of schema {schema!r} is not the one that this lakemem has: "
                 "the tables were made by a changed copy of the package"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, errors
 
 from lakemem._sql import bind_statements, migrations
 from lakemem.errors import SchemaError
-from lakemem.schema import Description, check_encoding, check_fits
+from lakemem.schema import Description, check_fits, check_history
 
 
 class AsyncMigrator:
@@ -53,7 +53,7 @@ class AsyncMigrator:
     async def _apply_next(self, connection: AsyncConnection[Any]) -> str | None:
         """Apply one migration, unless none is missing any more."""
         description = await self.describe(connection)
-        check_encoding(description)
+        check_history(description, self._schema)
         if all(migration.number in description.checksums for migration in migrations()):
             return None
         async with connection.transaction():
@@ -64,7 +64,7 @@ class AsyncMigrator:
             if not missing:
                 return None
             if not description.has_vector:
-                await self._script(connection, self._statements["schema.ensure_vector"])
+                await self._install_vector(connection)
                 description = await self.describe(connection)
             await self._script(connection, self._statements["schema.ensure_migrations"])
             step = missing[0]
@@ -74,6 +74,15 @@ class AsyncMigrator:
                 {"number": step.number, "name": step.name, "checksum": step.checksum},
             )
             return f"{step.number:04}_{step.name}"
+
+    async def _install_vector(self, connection: AsyncConnection[Any]) -> None:
+        try:
+            await self._script(connection, self._statements["schema.ensure_vector"])
+        except (errors.InsufficientPrivilege, errors.FeatureNotSupported):
+            raise SchemaError(
+                "this database lacks the extension `vector`, and this role cannot install it: let an administrator "
+                "install pgvector on the server, and run CREATE EXTENSION vector in this database"
+            ) from None
 
     @staticmethod
     async def _script(connection: AsyncConnection[Any], script: bytes) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from psycopg import Connection
+from psycopg import Connection, errors
 
 from lakemem._sql import bind_statements, migrations
 from lakemem.errors import SchemaError
-from lakemem.schema import Description, check_encoding, check_fits
+from lakemem.schema import Description, check_fits, check_history
 
 
 class Migrator:
@@ -54,7 +54,7 @@ class Migrator:
     def _apply_next(self, connection: Connection[Any]) -> str | None:
         """Apply one migration, unless none is missing any more."""
         description = self.describe(connection)
-        check_encoding(description)
+        check_history(description, self._schema)
         if all(migration.number in description.checksums for migration in migrations()):
             return None
         with connection.transaction():
@@ -65,7 +65,7 @@ class Migrator:
             if not missing:
                 return None
             if not description.has_vector:
-                self._script(connection, self._statements["schema.ensure_vector"])
+                self._install_vector(connection)
                 description = self.describe(connection)
             self._script(connection, self._statements["schema.ensure_migrations"])
             step = missing[0]
@@ -75,6 +75,15 @@ class Migrator:
                 {"number": step.number, "name": step.name, "checksum": step.checksum},
             )
             return f"{step.number:04}_{step.name}"
+
+    def _install_vector(self, connection: Connection[Any]) -> None:
+        try:
+            self._script(connection, self._statements["schema.ensure_vector"])
+        except (errors.InsufficientPrivilege, errors.FeatureNotSupported):
+            raise SchemaError(
+                "this database lacks the extension `vector`, and this role cannot install it: let an administrator "
+                "install pgvector on the server, and run CREATE EXTENSION vector in this database"
+            ) from None
 
     @staticmethod
     def _script(connection: Connection[Any], script: bytes) -> None:
