@@ -174,7 +174,8 @@ def _endpoint(min_cu: float, max_cu: float) -> Endpoint:
 def _resize(client: WorkspaceClient, path: str, min_cu: float, max_cu: float) -> None:
     from databricks.sdk.common.types.fieldmask import FieldMask
 
-    mask = FieldMask(field_mask=["spec.autoscaling_limit_min_cu", "spec.autoscaling_limit_max_cu"])
+    fields = ["spec.autoscaling_limit_min_cu", "spec.autoscaling_limit_max_cu"]
+    mask = FieldMask(field_mask=fields)  # type: ignore[no-untyped-call]
     client.postgres.update_endpoint(path, _endpoint(min_cu, max_cu), mask).wait()
 
 
