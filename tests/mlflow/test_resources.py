@@ -34,7 +34,7 @@ def test_a_logged_model_lists_its_instance_and_its_endpoints(tmp_path: Path) -> 
     }
 
 
-def test_a_model_logged_in_a_store_can_be_loaded_and_says_what_it_needs() -> None:
+def test_a_model_logged_in_a_store_can_be_loaded_and_says_what_it_needs(experiment: str) -> None:
     logged = mlflow.pyfunc.log_model(
         name="echo", python_model=Echo(), resources=resources(Lakebase.instance("agents")), pip_requirements=[]
     )

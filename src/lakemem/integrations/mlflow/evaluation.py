@@ -189,7 +189,8 @@ class _OwnLoop:
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine and wait for its result. It sees the caller's context variables, and so its trace."""
-        future = asyncio.run_coroutine_threadsafe(work(), self._started())
+        loop = self._started()
+        future = asyncio.run_coroutine_threadsafe(work(), loop)
         try:
             return future.result()
         finally:
@@ -208,16 +209,24 @@ class _OwnLoop:
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._starting:
             if self._loop is None:
-                loop = asyncio.new_event_loop()
-                threading.Thread(target=_run, args=(loop,), name="lakemem-predict", daemon=True).start()
-                try:
-                    if self._memory is not None:
-                        asyncio.run_coroutine_threadsafe(self._memory.open(), loop).result()
-                except BaseException:
-                    loop.call_soon_threadsafe(loop.stop)
-                    raise
-                self._loop = loop
+                self._loop = self._start()
             return self._loop
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        memory = self._memory
+        if memory is not None and memory._storage.is_open:
+            raise ConfigurationError(
+                "the memory is open already, on another event loop: give make_predict_fn one that is not"
+            )
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=_run, args=(loop,), name="lakemem-predict", daemon=True).start()
+        try:
+            if memory is not None:
+                asyncio.run_coroutine_threadsafe(memory.open(), loop).result()
+        except BaseException:
+            loop.call_soon_threadsafe(loop.stop)
+            raise
+        return loop
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
