@@ -16,10 +16,13 @@ from lakemem import (
     EmbeddingError,
     IdentityError,
     InvalidInputError,
+    Lakebase,
+    Memory,
     NotFoundError,
     SchemaOutdatedError,
     StorageError,
     StorageUnavailableError,
+    degrading,
 )
 from lakemem.operations import Operation
 from lakemem.resilience import OUTAGES, CircuitBreaker, PendingWrite, WriteBuffer
@@ -225,3 +228,16 @@ def test_an_agent_lives_through_an_outage(error: Exception) -> None:
 )
 def test_a_mistake_of_a_program_is_no_outage(error: Exception) -> None:
     assert not isinstance(error, OUTAGES)
+
+
+@pytest.mark.parametrize("name", ["deadline", "open_deadline", "cooldown", "max_writes", "max_bytes"])
+@pytest.mark.parametrize("bad", [None, 0, -1, "2", True, float("nan"), float("inf")])
+def test_a_bound_is_a_number_above_zero(name: str, bad: Any) -> None:
+    with pytest.raises(InvalidInputError, match=name):
+        degrading(Memory(Lakebase.dsn("host=h")), **{name: bad})
+
+
+@pytest.mark.parametrize("bad", [None, "memory", Memory(Lakebase.dsn("host=h")).for_user("ada")])
+def test_only_a_whole_memory_can_be_made_to_degrade(bad: Any) -> None:
+    with pytest.raises(InvalidInputError, match=type(bad).__name__):
+        degrading(bad)

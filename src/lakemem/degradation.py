@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import overload
 
 from lakemem._async.degrading import AsyncDegradingStorage
 from lakemem._async.memory import AsyncMemory
 from lakemem._sync.degrading import DegradingStorage
 from lakemem._sync.memory import Memory
+from lakemem.errors import InvalidInputError
 
 
 @overload
@@ -56,8 +58,16 @@ def degrading(
         open_deadline: seconds that opening may take.
         cooldown: seconds between two tries while memory is down.
         max_writes, max_bytes: how much the buffer holds; further writes are refused, and counted.
+
+    Raises:
+        InvalidInputError: `memory` is neither of the two, or a bound is not a number above zero.
     """
+    if not isinstance(memory, AsyncMemory | Memory):
+        raise InvalidInputError(f"degrading takes an AsyncMemory or a Memory, not {type(memory).__name__}")
     bounds = {"cooldown": cooldown, "deadline": deadline, "open_deadline": open_deadline}
+    for name, bound in {**bounds, "max_writes": max_writes, "max_bytes": max_bytes}.items():
+        if isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 < bound < math.inf:
+            raise InvalidInputError(f"{name} must be a finite number above zero, not {bound!r}")
     if isinstance(memory, AsyncMemory):
         return memory.through(
             lambda storage: AsyncDegradingStorage(storage, max_writes=max_writes, max_bytes=max_bytes, **bounds)
