@@ -50,7 +50,7 @@ def test_the_first_instance_can_be_got_listed_and_found(emulator: LakebaseEmulat
 def test_an_instance_is_created_resized_stopped_started_and_deleted(starting: LakebaseEmulator) -> None:
     database = starting.client().database
     wait = database.create_database_instance(DatabaseInstance("made", capacity="CU_2"))
-    assert wait.response.state is DatabaseInstanceState.STARTING
+    assert database.get_database_instance("made").state is DatabaseInstanceState.STARTING
     with pytest.raises(psycopg.OperationalError, match="starting up"):
         connect(starting, **instance_login(starting, "made"))
     starting.workspace.instances["made"].lakebase.ready_at = 0
@@ -136,7 +136,7 @@ def test_a_role_that_owns_something_goes_only_when_it_is_reassigned(
     emulator.admit(user)
     schema = f"s_{uuid.uuid4().hex}"
     with connect(emulator, **instance_login(emulator, emulator.instance, user.name)) as connection:
-        connection.execute(f"CREATE SCHEMA {schema}")  # type: ignore[arg-type]
+        connection.execute(f"CREATE SCHEMA {schema}")
     with pytest.raises(BadRequest, match="still owns objects"):
         workspace.database.delete_database_instance_role(emulator.instance, user.name)
     workspace.database.delete_database_instance_role(

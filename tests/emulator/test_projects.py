@@ -17,7 +17,6 @@ from databricks.sdk.service.postgres import (
     CatalogCatalogSpec,
     Database,
     DatabaseDatabaseSpec,
-    Duration,
     Endpoint,
     EndpointSpec,
     EndpointStatusState,
@@ -27,8 +26,9 @@ from databricks.sdk.service.postgres import (
     Role,
     RoleIdentityType,
     RoleRoleSpec,
-    Timestamp,
 )
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from lakemem.testing import LakebaseEmulator
 from tests.emulator.conftest import connect
@@ -90,7 +90,7 @@ def test_a_project_is_created_resized_and_deleted(emulator: LakebaseEmulator, wo
     with connect(emulator, **endpoint_login(emulator, path)) as connection:
         connection.execute("CREATE SCHEMA mine")
     spec = EndpointSpec(EndpointType.ENDPOINT_TYPE_READ_WRITE, autoscaling_limit_min_cu=2, autoscaling_limit_max_cu=8)
-    mask = FieldMask(["spec.autoscaling_limit_min_cu", "spec.autoscaling_limit_max_cu"])
+    mask = FieldMask(["spec.autoscaling_limit_min_cu", "spec.autoscaling_limit_max_cu"])  # type: ignore[no-untyped-call]
     resized = workspace.postgres.update_endpoint(path, Endpoint(spec=spec), mask).wait()
     assert resized.status is not None
     assert (resized.status.autoscaling_limit_min_cu, resized.status.autoscaling_limit_max_cu) == (2, 8)
@@ -112,7 +112,7 @@ def test_a_branch_begins_with_all_that_its_source_holds_and_then_goes_its_own_wa
 ) -> None:
     table = f"t_{uuid.uuid4().hex}"
     with psycopg.connect(**emulator.parameters(emulator.owner), autocommit=True) as source:  # type: ignore[arg-type]
-        source.execute(f"CREATE TABLE {table} AS SELECT 1 AS n")  # type: ignore[arg-type]
+        source.execute(f"CREATE TABLE {table} AS SELECT 1 AS n")
         branch = workspace.postgres.create_branch(
             "projects/agent-memory", Branch(spec=BranchSpec(source_branch=BRANCH, no_expiry=True)), "dev"
         ).wait()
@@ -121,13 +121,13 @@ def test_a_branch_begins_with_all_that_its_source_holds_and_then_goes_its_own_wa
         with pytest.raises(AlreadyExists):
             workspace.postgres.create_branch("projects/agent-memory", Branch(spec=BranchSpec()), "dev")
         # The connections to the source stay open.
-        source.execute(f"INSERT INTO {table} VALUES (2)")  # type: ignore[arg-type]
+        source.execute(f"INSERT INTO {table} VALUES (2)")
     made = workspace.postgres.create_endpoint(
         str(branch.name), Endpoint(spec=EndpointSpec(EndpointType.ENDPOINT_TYPE_READ_WRITE)), "primary"
     ).wait()
     login = endpoint_login(emulator, str(made.name), emulator.owner.name)
     with connect(emulator, **login) as connection:
-        assert connection.execute(f"SELECT array_agg(n) FROM {table}").fetchone() == ([1],)  # type: ignore[arg-type]
+        assert connection.execute(f"SELECT array_agg(n) FROM {table}").fetchone() == ([1],)
     with pytest.raises(AlreadyExists, match="read-write"):
         workspace.postgres.create_endpoint(
             str(branch.name), Endpoint(spec=EndpointSpec(EndpointType.ENDPOINT_TYPE_READ_WRITE)), "second"
