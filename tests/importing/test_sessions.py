@@ -59,7 +59,9 @@ async def test_items_come_over_byte_for_byte_in_the_order_of_their_ids(
         assert await memory.for_user("bob").threads() == []
         threads = await memory.for_user("alice").threads()
         with connect(source) as connection:
-            rows = connection.execute("SELECT session_id, created_at::timestamptz FROM agent_sessions").fetchall()
+            rows: list[Any] = connection.execute(
+                "SELECT session_id, created_at::timestamptz FROM agent_sessions"
+            ).fetchall()
         assert {thread.thread_id: thread.created_at for thread in threads} == dict(rows)
 
 
