@@ -38,17 +38,14 @@ def experiment(store: Path, _nothing_leaves_the_machine: None) -> Iterator[str]:
 
 @pytest.fixture
 def traces(experiment: str) -> Traces:
-    return Traces(experiment)
+    return Traces()
 
 
 class Traces:
     """What was traced in the test's experiment."""
 
-    def __init__(self, experiment: str) -> None:
-        self._experiment = experiment
-
     def all(self) -> list[Trace]:
-        found: list[Trace] = mlflow.search_traces(locations=[self._experiment], return_type="list")
+        found: list[Trace] = mlflow.search_traces(return_type="list")  # of the active experiment
         return found
 
     def only(self) -> Trace:

@@ -155,8 +155,8 @@ def test_mlflow_evaluates_it(make: Make, traces: Traces) -> None:
     found = {trace.info.trace_metadata["mlflow.trace.user"]: trace for trace in traces.all()}
     assert sorted(found) == ["ada", "bob", "cyd", "dan"]
     assert len({trace.info.trace_metadata["mlflow.trace.session"] for trace in found.values()}) == 4
-    assert spans_under_the_root(found["ada"], "lakemem.memories.save")
-    assert spans_under_the_root(found["bob"], "lakemem.memories.search")
+    assert spans_under_the_root(found["ada"], "memories.save")
+    assert spans_under_the_root(found["bob"], "memories.search")
     for found_trace in found.values():
         [root] = [span for span in found_trace.data.spans if span.parent_id is None]
         assert root.name == "predict_fn"
@@ -164,7 +164,9 @@ def test_mlflow_evaluates_it(make: Make, traces: Traces) -> None:
 
 
 def spans_under_the_root(trace: Trace, name: str) -> list[str]:
-    return [span.name for span in trace.data.spans if span.name == name and span.parent_id]
+    return [
+        span.name for span in trace.data.spans if span.get_attribute("lakemem.operation") == name and span.parent_id
+    ]
 
 
 def test_an_agent_needs_no_memory() -> None:

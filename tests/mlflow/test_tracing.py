@@ -41,7 +41,7 @@ def sync_memory(target: Lakebase) -> Iterator[Memory]:
 
 
 def spans(trace: Trace, name: str) -> list[Span]:
-    return [span for span in trace.data.spans if span.name == f"lakemem.{name}"]
+    return [span for span in trace.data.spans if span.get_attribute("lakemem.operation") == name]
 
 
 def everything(trace: Trace) -> str:
@@ -60,6 +60,7 @@ async def test_an_operation_is_a_span_under_the_agents_own_trace(memory: AsyncMe
         spans(found, name) for name in ("memories.save", "memories.search", "threads.append")
     )
     assert {span.parent_id for span in (saved, searched, appended)} == {agent.span_id}
+    assert searched.name == "lakemem.memories.search"
     assert {span.span_type for span in (saved, searched, appended)} == {SpanType.MEMORY}
     assert saved.get_attribute("lakemem.writes") is True
     assert saved.get_attribute("lakemem.version") == 1
