@@ -22,7 +22,7 @@ STATEMENTS = {name: text.decode() for name, text in bind_statements("lakemem").i
 SCRIPTS = {name for name, text in STATEMENTS.items() if ";\n" in text}
 
 OWNER = "user:alice 7"
-# A value for each parameter, by its name.
+# Values for parameters, by their names; the others are NULL.
 PARAMETERS: dict[str, Any] = {
     "addresses": '[{"namespace": ["preferences"], "key": "key 7"}]',
     "arms": 2,
@@ -31,15 +31,12 @@ PARAMETERS: dict[str, Any] = {
     "channel_versions": '{"a": "1"}',
     "channels": ["a"],
     "checkpoint": b"{}",
-    "checkpoint_id": None,
     "checkpoint_ns": "",
     "conditions": "[]",
     "content_hash": b"hash",
     "depth": 2,
     "embedding": str([0.1] * 64),
     "embedding_model": "model/64",
-    "expected_version": None,
-    "expires_in": None,
     "filter": "{}",
     "idxs": [0],
     "importance": 0.5,
@@ -47,14 +44,10 @@ PARAMETERS: dict[str, Any] = {
     "key": "key 7",
     "limit": 10,
     "metadata": "{}",
-    "min_similarity": None,
     "namespace": ["preferences"],
-    "occurred_at": None,
     "offset": 0,
     "owner": OWNER,
-    "parent_checkpoint_id": None,
     "patterns": "[]",
-    "position": None,
     "query": "Which words are common?",
     "task_id": "task",
     "task_path": "",
@@ -135,7 +128,7 @@ def prepare_text(connection: psycopg.Connection[Any], text: str) -> None:
 def explain(connection: psycopg.Connection[Any], parameters: list[str], mode: str) -> list[dict[str, Any]]:
     """Return the nodes of the plan that Postgres makes for the prepared statement."""
     connection.execute(sql.SQL("SET plan_cache_mode = {}").format(mode))
-    call = sql.SQL("({})").format(sql.SQL(", ").join(PARAMETERS[name] for name in parameters))
+    call = sql.SQL("({})").format(sql.SQL(", ").join(PARAMETERS.get(name) for name in parameters))
     row = connection.execute(sql.SQL("EXPLAIN (FORMAT JSON) EXECUTE it {}").format(call)).fetchone()
     assert row is not None
     return list(nodes(row[0][0]["Plan"]))
@@ -178,7 +171,7 @@ OF_OWNERS = sorted(
 
 
 def test_the_statements_of_owners_are_found() -> None:
-    assert {name.partition(".")[0] for name in OF_OWNERS} == {"threads", "memories", "checkpoints", "store", "writes"}
+    assert {name.partition(".")[0] for name in OF_OWNERS} >= {"threads", "memories", "checkpoints", "store", "writes"}
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
