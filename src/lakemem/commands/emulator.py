@@ -15,9 +15,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--port", type=int, default=0, help="of the workspace's API (default: any that is free)")
     parser.add_argument("--postgres-port", type=int, default=0, help="of Postgres (default: any that is free)")
     parser.add_argument("--instance", action="store_true", help="name the Lakebase as a provisioned instance")
-    parser.add_argument(
-        "--token-lifetime", type=float, default=3600, metavar="S", help="of database tokens"
-    )
+    parser.add_argument("--token-lifetime", type=float, default=3600, metavar="S", help="of database tokens")
     parser.add_argument("--wake-delay", type=float, default=0, metavar="S", help="after scale to zero")
     parser.add_argument("--postgres-version", type=int, choices=(16, 18), default=16, help="(default: 16)")
     parser.add_argument("--json", action="store_true", help="print the environment as JSON, not as shell commands")
