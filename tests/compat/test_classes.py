@@ -10,10 +10,12 @@ from typing import Any, TypedDict
 import pytest
 from agents import set_tracing_disabled
 from langchain_core.embeddings import Embeddings
+from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.config import get_store
 from langgraph.graph import START, StateGraph
+from psycopg.conninfo import make_conninfo
 
-from lakemem import AsyncMemory, Lakebase, Memory, SchemaOutdatedError, StorageUnavailableError
+from lakemem import AsyncMemory, Lakebase, Memory, SchemaError, SchemaOutdatedError, StorageUnavailableError
 from lakemem.compat import (
     AsyncCheckpointSaver,
     AsyncDatabricksSession,
@@ -180,6 +182,17 @@ async def test_an_async_checkpointer_is_used_as_before(empty_target: Lakebase) -
 def test_a_checkpointer_without_tables_says_what_to_do(empty_target: Lakebase) -> None:
     with CheckpointSaver(target=empty_target) as saver, pytest.raises(SchemaOutdatedError, match="setup"):
         saver.get_tuple({"configurable": {"thread_id": "t"}})
+
+
+def test_a_schema_with_langgraphs_own_tables_is_refused(empty_target: Lakebase) -> None:
+    """The Databricks packages put them where `schema` says: there lakemem's have no room."""
+    with PostgresSaver.from_conn_string(make_conninfo(**empty_target.parameters)) as theirs:
+        theirs.setup()
+    with CheckpointSaver(target=empty_target, schema="public") as saver, pytest.raises(SchemaError, match="of its own"):
+        saver.setup()
+    with CheckpointSaver(target=empty_target, schema="memory") as saver:
+        saver.setup()
+        assert list(saver.list(None)) == []
 
 
 def test_a_store_is_used_as_before(empty_target: Lakebase) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection, errors
 
 from lakemem._sql import bind_statements, migrations
@@ -68,7 +69,13 @@ class AsyncMigrator:
                 description = await self.describe(connection)
             await self._script(connection, self._statements["schema.ensure_migrations"])
             step = missing[0]
-            await self._script(connection, step.bound(self._schema, description.vector_schema).encode())
+            try:
+                await self._script(connection, step.bound(self._schema, description.vector_schema).encode())
+            except psycopg.errors.DuplicateTable:
+                raise SchemaError(
+                    f"the schema {self._schema!r} has tables that are not lakemem's but have their names, such as "
+                    "LangGraph's own: give lakemem a schema of its own"
+                ) from None
             await connection.execute(
                 self._statements["schema.record"],
                 {"number": step.number, "name": step.name, "checksum": step.checksum},

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 from psycopg import Connection, errors
 
 from lakemem._sql import bind_statements, migrations
@@ -69,7 +70,13 @@ class Migrator:
                 description = self.describe(connection)
             self._script(connection, self._statements["schema.ensure_migrations"])
             step = missing[0]
-            self._script(connection, step.bound(self._schema, description.vector_schema).encode())
+            try:
+                self._script(connection, step.bound(self._schema, description.vector_schema).encode())
+            except psycopg.errors.DuplicateTable:
+                raise SchemaError(
+                    f"the schema {self._schema!r} has tables that are not lakemem's but have their names, such as "
+                    "LangGraph's own: give lakemem a schema of its own"
+                ) from None
             connection.execute(
                 self._statements["schema.record"],
                 {"number": step.number, "name": step.name, "checksum": step.checksum},
