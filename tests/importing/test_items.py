@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 from langgraph.store.postgres.aio import AsyncPostgresStore
 
 from lakemem import AsyncMemory, CallableEmbedder, Lakebase
+from lakemem.cli import main
 from lakemem.integrations.langgraph import AsyncLakebaseStore
 from tests.conftest import connect
 from tests.importing.conftest import Import, dsn
+from tests.support.locks import wait_until_blocked
 
 ALICE, BOB = ("user_memories", "alice"), ("user_memories", "bob-b")
 
@@ -170,3 +173,34 @@ async def test_items_expire_when_they_would_have(
     async with AsyncMemory(target) as memory:
         [record] = await memory.for_user("alice").items()
         assert (record.key, record.expires_at) == ("there", expires_at)
+
+
+async def test_what_an_agent_saves_during_an_import_wins(
+    postgres_store: AsyncPostgresStore, target: Lakebase, run_import: Import
+) -> None:
+    """Both write the first version of a memory: the import waits, fails, and looks again."""
+    await postgres_store.aput(("t",), "k", {"n": "there"})
+    await postgres_store.aput(("t",), "other", {"n": "there"})
+    with connect(target) as agent, connect(target) as observer:
+        agent.execute("SELECT set_config('lakemem.owner', 'user:alice', false)")
+        agent.execute("BEGIN")
+        agent.execute(
+            "INSERT INTO lakemem.memories (owner, namespace, key, version, value, text, content_hash, valid_from)"
+            " VALUES ('user:alice', '{t}', 'k', 1, '{\"n\": \"here\"}', 'here', '', now())"
+        )
+        importing = asyncio.create_task(asyncio.to_thread(run_import, "--user", "alice"))
+        await asyncio.to_thread(wait_until_blocked, observer)
+        agent.execute("COMMIT")
+        assert await importing == 0
+    async with AsyncMemory(target) as memory:
+        records = await memory.for_user("alice").items()
+        assert {record.key: record.value["n"] for record in records} == {"k": "here", "other": "there"}
+
+
+async def test_source_and_target_can_be_one_database(target: Lakebase) -> None:
+    async with AsyncPostgresStore.from_conn_string(dsn(target)) as store:
+        await store.setup()
+        await store.aput(("t",), "k", {"n": 1})
+    assert main(["import", "--from", dsn(target), "--dsn", dsn(target), "--user", "alice"]) == 0
+    async with AsyncMemory(target) as memory:
+        assert [record.value for record in await memory.for_user("alice").items()] == [{"n": 1}]

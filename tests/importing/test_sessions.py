@@ -202,7 +202,7 @@ async def test_an_import_that_was_killed_is_completed_by_the_next(
         command = ["import", "--from", dsn(source), "--dsn", dsn(target), "--user", "alice"]
         process = subprocess.Popen([sys.executable, "-m", "lakemem", *command], stderr=subprocess.DEVNULL)
         try:
-            wait_until_blocked(observer, timeout=30)
+            wait_until_blocked(observer)
         finally:
             process.kill()
             process.wait()

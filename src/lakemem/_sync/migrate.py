@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import psycopg
 from psycopg import Connection, errors
 
 from lakemem._sql import bind_statements, migrations
@@ -72,7 +71,7 @@ class Migrator:
             step = missing[0]
             try:
                 self._script(connection, step.bound(self._schema, description.vector_schema).encode())
-            except psycopg.errors.DuplicateTable:
+            except errors.DuplicateTable:
                 raise SchemaError(
                     f"the schema {self._schema!r} has tables that are not lakemem's but have their names, such as "
                     "LangGraph's own: give lakemem a schema of its own"
