@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,6 +16,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 from mlflow.entities import Feedback, SpanStatusCode, Trace
 from mlflow.genai import evaluate, scorer
+from psycopg.conninfo import make_conninfo
 from pydantic import BaseModel
 
 from lakemem import AsyncMemory, ConfigurationError, InvalidInputError, Lakebase, Memory, StorageUnavailableError
@@ -204,6 +209,29 @@ def test_after_it_was_closed_it_begins_anew(target: Lakebase) -> None:
     predict_fn.close()
     assert "tea" in predict_fn(question="What do I like?")
     predict_fn.close()
+
+
+def test_a_process_ends_quietly_with_one_that_was_left_open(target: Lakebase) -> None:
+    program = """
+        import mlflow
+        from agents import Agent
+        from lakemem import AsyncMemory
+        from lakemem.demo.openai_agents import ScriptedModel
+        from lakemem.integrations.mlflow import make_predict_fn
+
+        mlflow.tracing.disable()
+        agent = Agent(name="Assistant", model=ScriptedModel())
+        predict_fn = make_predict_fn(agent, memory=AsyncMemory())
+        print(predict_fn(question="What did I say in this conversation?"))
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env={**os.environ, "LAKEMEM_DSN": make_conninfo(**target.parameters), "OPENAI_AGENTS_DISABLE_TRACING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_memory_that_cannot_be_opened_says_why_at_each_call() -> None:

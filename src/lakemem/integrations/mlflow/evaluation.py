@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import sys
 import threading
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
@@ -186,6 +188,7 @@ class _OwnLoop:
         self._memory = memory
         self._starting = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine and wait for its result. It sees the caller's context variables, and so its trace."""
@@ -200,11 +203,12 @@ class _OwnLoop:
         with self._starting:
             loop, self._loop = self._loop, None
         if loop is not None:
+            atexit.unregister(self._close_at_exit)
             try:
                 if self._memory is not None:
                     asyncio.run_coroutine_threadsafe(self._memory.close(), loop).result()
             finally:
-                loop.call_soon_threadsafe(loop.stop)
+                self._end(loop)
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._starting:
@@ -219,16 +223,34 @@ class _OwnLoop:
                 "the memory is open already, on another event loop: give make_predict_fn one that is not"
             )
         loop = asyncio.new_event_loop()
-        threading.Thread(target=_run, args=(loop,), name="lakemem-predict", daemon=True).start()
+        self._thread = threading.Thread(target=_run, args=(loop,), name="lakemem-predict", daemon=True)
+        self._thread.start()
         try:
             if memory is not None:
                 asyncio.run_coroutine_threadsafe(memory.open(), loop).result()
         except BaseException:
-            loop.call_soon_threadsafe(loop.stop)
+            self._end(loop)
             raise
+        atexit.register(self._close_at_exit)
         return loop
+
+    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_soon_threadsafe(loop.stop)
+        if self._thread is not None:
+            self._thread.join()
+
+    def _close_at_exit(self) -> None:
+        # An interpreter that ends gives asyncio no more threads, and an embedded server is left without one.
+        with suppress(RuntimeError):
+            self.close()
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        runner.get_loop().run_forever()
+    try:
+        loop.run_forever()
+    finally:
+        if tasks := asyncio.all_tasks(loop):
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(tasks))
+        loop.close()
