@@ -27,8 +27,8 @@ from lakemem.compat import (
     ShortTermMemory,
     close_shared_pools,
 )
-from lakemem.compat.pools import SharedPools, SharedStorage
-from lakemem.compat.sessions import _POOLS
+from lakemem.compat.pools import SharedMemories
+from lakemem.compat.sessions import _SHARED
 
 ITEM: Any = {"role": "user", "content": "hello"}
 AGAIN: Any = {"role": "user", "content": "again"}
@@ -90,15 +90,15 @@ async def test_sessions_share_a_pool_when_database_login_and_options_are_the_sam
         await AsyncDatabricksSession(str(number), target=target).add_items([ITEM])
     # Whose the data is is no matter of the login.
     await AsyncDatabricksSession("1", target=target, user="ada").add_items([ITEM])
-    assert len(_POOLS) == 1
+    assert len(_SHARED) == 1
     await AsyncDatabricksSession("1", target=target, max_size=3).get_items()
-    assert len(_POOLS) == 2
+    assert len(_SHARED) == 2
     own = AsyncDatabricksSession("1", target=target, use_cached_engine=False)
     assert await own.get_items() == [ITEM]
-    assert len(_POOLS) == 2
+    assert len(_SHARED) == 2
     await own.close()
     await close_shared_pools()
-    assert len(_POOLS) == 0
+    assert len(_SHARED) == 0
     # A session outlives the pool.
     assert await AsyncDatabricksSession("1", target=target).get_items() == [ITEM]
 
@@ -116,7 +116,7 @@ def test_sessions_work_on_one_event_loop_after_another(target: Lakebase) -> None
 
 
 class Recorded:
-    """A storage that only knows whether it was closed."""
+    """A memory that only knows whether it was closed."""
 
     def __init__(self) -> None:
         self.closed = asyncio.Event()
@@ -126,38 +126,34 @@ class Recorded:
 
 
 async def test_only_a_few_pools_are_kept_and_the_least_used_is_closed() -> None:
-    pools, made = SharedPools(size=2), [Recorded() for _ in range(3)]
-    first = pools.storage("a", lambda: made[0])  # type: ignore[arg-type, return-value]
-    pools.storage("b", lambda: made[1])  # type: ignore[arg-type, return-value]
-    assert pools.storage("a", pytest.fail) is first
-    pools.storage("c", lambda: made[2])  # type: ignore[arg-type, return-value]
-    assert len(pools) == 2
+    memories, made = SharedMemories(size=2), [Recorded() for _ in range(3)]
+    first = memories.memory("a", lambda: made[0])  # type: ignore[arg-type, return-value]
+    memories.memory("b", lambda: made[1])  # type: ignore[arg-type, return-value]
+    assert memories.memory("a", pytest.fail) is first
+    memories.memory("c", lambda: made[2])  # type: ignore[arg-type, return-value]
+    assert len(memories) == 2
     async with asyncio.timeout(5):
         await made[1].closed.wait()
     assert not made[0].closed.is_set()
-    await pools.close()
-    assert (len(pools), made[0].closed.is_set(), made[2].closed.is_set()) == (0, True, True)
+    await memories.close()
+    assert (len(memories), made[0].closed.is_set(), made[2].closed.is_set()) == (0, True, True)
 
 
 def test_pools_of_loops_that_ended_are_forgotten() -> None:
-    pools = SharedPools()
+    memories = SharedMemories()
 
     async def use() -> int:
-        pools.storage("a", Recorded)  # type: ignore[arg-type]
-        return len(pools)
+        memories.memory("a", Recorded)  # type: ignore[arg-type]
+        return len(memories)
 
     assert [asyncio.run(use()) for _ in range(3)] == [1, 1, 1]
 
 
-async def test_many_at_once_make_one_pool() -> None:
-    pools, made = SharedPools(), []
-
-    async def use() -> None:
-        storage = SharedStorage(pools, "a", lambda: made.append(1) or Recorded())  # type: ignore[arg-type, func-returns-value, return-value]
-        pools.storage(storage._key, storage._make)
-
-    await asyncio.gather(*(use() for _ in range(20)))
-    assert len(made) == 1
+async def test_sessions_that_begin_at_once_make_one_pool(target: Lakebase) -> None:
+    sessions = [AsyncDatabricksSession(str(number), target=target) for number in range(20)]
+    await asyncio.gather(*(session.add_items([ITEM]) for session in sessions))
+    assert len(_SHARED) == 1
+    assert [len(await session.get_items()) for session in sessions] == [1] * 20
 
 
 def test_a_checkpointer_is_used_as_before(empty_target: Lakebase) -> None:
@@ -166,10 +162,9 @@ def test_a_checkpointer_is_used_as_before(empty_target: Lakebase) -> None:
         saver.setup()
         config = {"configurable": {"thread_id": "t"}}
         assert [graph(checkpointer=saver).invoke({}, config)["count"] for _ in range(2)] == [1, 2]
-    again = CheckpointSaver(target=empty_target)
-    assert graph(checkpointer=again).get_state(config).values == {"count": 2}
-    assert graph(checkpointer=CheckpointSaver(target=empty_target, user="ada")).get_state(config).values == {}
-    again.close()
+    with CheckpointSaver(target=empty_target) as again, CheckpointSaver(target=empty_target, user="ada") as hers:
+        assert graph(checkpointer=again).get_state(config).values == {"count": 2}
+        assert graph(checkpointer=hers).get_state(config).values == {}
 
 
 async def test_an_async_checkpointer_is_used_as_before(empty_target: Lakebase) -> None:
@@ -263,9 +258,9 @@ def test_long_term_memory_keeps_each_users_own(empty_target: Lakebase) -> None:
 async def test_a_database_that_is_down_is_said_at_the_first_use() -> None:
     """Constructors ask nobody, so that an app starts without its database."""
     down = Lakebase.dsn("postgresql://ada:s3cret@127.0.0.1:1/agents")
-    session, saver = AsyncDatabricksSession("t", target=down), CheckpointSaver(target=down)
+    session = AsyncDatabricksSession("t", target=down)
     with pytest.raises(StorageUnavailableError) as refused:
         await session.get_items()
     assert "s3cret" not in str(refused.value)
-    with pytest.raises(StorageUnavailableError):
+    with CheckpointSaver(target=down) as saver, pytest.raises(StorageUnavailableError):
         saver.get_tuple({"configurable": {"thread_id": "t"}})

@@ -20,12 +20,13 @@ def memory(settings: Settings, embedder: Embedder | None = None) -> Memory:
     ).through(Opening)
 
 
-def async_memory(settings: Settings, embedder: Embedder | None = None) -> AsyncMemory:
+def async_memory(settings: Settings, embedder: Embedder | None = None, *, migrate: bool | None = None) -> AsyncMemory:
     return AsyncMemory(
         settings.target,
         embedder=embedder,
         credentials=settings.credentials,
         schema=settings.schema,
+        migrate=migrate,
         **settings.pool,
     ).through(AsyncOpening)
 

@@ -1,26 +1,21 @@
-"""The pools that sessions share: one for each database, login and event loop, and never more than a few."""
+"""The memories that sessions share: one for each database, login and event loop, and never more than a few."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
-from lakemem._async.database import AsyncStorage
-from lakemem._async.opening import AsyncOpening
-from lakemem.operations import Operation
-from lakemem.types import Health
-
-T = TypeVar("T")
+from lakemem._async.memory import AsyncMemory
+from lakemem.protocols import AsyncShortTermMemory
 
 MAX_POOLS = 16
 
 
-class SharedPools:
-    """Keeps storages by what their users have in common, the least recently used leaving first.
+class SharedMemories:
+    """Keeps memories, each of which has a pool, by what their users have in common. The least used leaves first.
 
     Args:
         size: how many to keep.
@@ -29,80 +24,68 @@ class SharedPools:
     def __init__(self, size: int = MAX_POOLS) -> None:
         self._size = size
         self._lock = threading.Lock()
-        self._storages: OrderedDict[tuple[Hashable, asyncio.AbstractEventLoop], AsyncStorage] = OrderedDict()
+        self._memories: OrderedDict[tuple[Hashable, asyncio.AbstractEventLoop], AsyncMemory] = OrderedDict()
         self._closing: set[asyncio.Future[None]] = set()
 
     def __len__(self) -> int:
-        return len(self._storages)
+        return len(self._memories)
 
-    def storage(self, key: Hashable, make: Callable[[], AsyncStorage]) -> AsyncStorage:
-        """Return the storage of this key on the running event loop; a new one where there is none."""
+    def memory(self, key: Hashable, make: Callable[[], AsyncMemory]) -> AsyncMemory:
+        """Return the memory of this key on the running event loop; a new one where there is none."""
         place = (key, asyncio.get_running_loop())
         with self._lock:
-            if place not in self._storages:
+            if place not in self._memories:
                 self._forget_closed_loops()
-                self._storages[place] = AsyncOpening(make())
-            storage = self._storages[place]
-            self._storages.move_to_end(place)
-            leaving = [self._storages.popitem(last=False) for _ in range(len(self._storages) - self._size)]
+                self._memories[place] = make()
+            memory = self._memories[place]
+            self._memories.move_to_end(place)
+            leaving = [self._memories.popitem(last=False) for _ in range(len(self._memories) - self._size)]
         for (_, loop), old in leaving:
             self._close_on(loop, old)
-        return storage
+        return memory
 
     async def close(self) -> None:
-        """Close the storages of the running event loop."""
+        """Close the memories of the running event loop."""
         loop = asyncio.get_running_loop()
         with self._lock:
-            mine = [self._storages.pop(place) for place in list(self._storages) if place[1] is loop]
-        for storage in mine:
-            await storage.close()
+            mine = [self._memories.pop(place) for place in list(self._memories) if place[1] is loop]
+        for memory in mine:
+            await memory.close()
 
     def _forget_closed_loops(self) -> None:
         """Their connections cannot be closed any more, but by the garbage collector."""
-        for place in [place for place in self._storages if place[1].is_closed()]:
-            del self._storages[place]
+        for place in [place for place in self._memories if place[1].is_closed()]:
+            del self._memories[place]
 
-    def _close_on(self, loop: asyncio.AbstractEventLoop, storage: AsyncStorage) -> None:
-        """Close a storage on its own event loop, in the background; what is under way ends first."""
+    def _close_on(self, loop: asyncio.AbstractEventLoop, memory: AsyncMemory) -> None:
+        """Close a memory on its own event loop, in the background; what is under way ends first."""
         if loop is asyncio.get_running_loop():
-            task = loop.create_task(storage.close())
+            task = loop.create_task(memory.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
         elif loop.is_running():
-            asyncio.run_coroutine_threadsafe(storage.close(), loop)
+            asyncio.run_coroutine_threadsafe(memory.close(), loop)
 
 
-class SharedStorage:
-    """The storage of a key, found anew for every operation: it may have been closed, or be another loop's."""
+class SharedThread:
+    """A thread whose memory is found anew for every call: it may have been closed, or be another loop's.
 
-    def __init__(self, pools: SharedPools, key: Hashable, make: Callable[[], AsyncStorage]) -> None:
-        self._pools = pools
-        self._key = key
-        self._make = make
+    Args:
+        find: returns the thread on the running event loop.
+    """
 
-    @property
-    def is_open(self) -> bool:
-        return self._storage.is_open
+    def __init__(self, thread_id: str, find: Callable[[], AsyncShortTermMemory]) -> None:
+        self.thread_id = thread_id
+        self._find = find
 
-    @property
-    def is_degraded(self) -> bool:
-        return False
+    async def append(self, items: Sequence[Mapping[str, Any]]) -> range:
+        return await self._find().append(items)
 
-    async def open(self) -> None:
-        await self._storage.open()
+    async def items(self, limit: int | None = None) -> list[dict[str, Any]]:
+        return await self._find().items(limit)
 
-    async def close(self) -> None:
-        """Leave the pool to the others."""
+    async def pop(self) -> dict[str, Any] | None:
+        return await self._find().pop()
 
-    async def setup(self) -> list[str]:
-        return await self._storage.setup()
-
-    async def health(self) -> Health:
-        return await self._storage.health()
-
-    async def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T:
-        return await self._storage.run(operation, write_id=write_id)
-
-    @property
-    def _storage(self) -> AsyncStorage:
-        return self._pools.storage(self._key, self._make)
+    async def clear(self) -> None:
+        await self._find().clear()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack
 
-from lakemem._async.database import AsyncDatabase, AsyncStorage
-from lakemem._async.opening import AsyncOpening
+from lakemem._async.memory import AsyncMemory
 from lakemem._async.threads import AsyncThread
 from lakemem.compat.arguments import LakebaseArguments, Settings
-from lakemem.compat.pools import SharedPools, SharedStorage
-from lakemem.connecting import connector_for
+from lakemem.compat.memories import async_memory, async_owned
+from lakemem.compat.pools import SharedMemories, SharedThread
 from lakemem.errors import ConfigurationError
 from lakemem.integrations.openai_agents import LakebaseSession
 from lakemem.validation import check_identifier
@@ -17,9 +16,7 @@ from lakemem.validation import check_identifier
 if TYPE_CHECKING:
     from agents.memory import SessionSettings
 
-DEFAULT_POOL = {"min_size": 1, "max_size": 10, "max_idle": 600.0, "timeout": 10.0}
-
-_POOLS = SharedPools()
+_SHARED = SharedMemories()
 
 
 class AsyncDatabricksSession(LakebaseSession):
@@ -55,24 +52,26 @@ class AsyncDatabricksSession(LakebaseSession):
             )
         settings = Settings.of(type(self).__name__, arguments)
 
-        def make() -> AsyncStorage:
-            return AsyncDatabase(
-                connector_for(settings.target, settings.credentials),
-                schema=settings.schema,
-                migrate=create_tables,
-                **{**DEFAULT_POOL, **settings.pool},
-            )
+        own = None if use_cached_engine else async_memory(settings, migrate=create_tables)
 
-        key = (settings.pool_key, create_tables)
-        self._storage: AsyncStorage = SharedStorage(_POOLS, key, make) if use_cached_engine else AsyncOpening(make())
-        thread = AsyncThread(self._storage, settings.owner, check_identifier("session_id", session_id))
-        super().__init__(thread, session_settings=session_settings)
+        def memory() -> AsyncMemory:
+            key = (settings.pool_key, create_tables)
+            return own or _SHARED.memory(key, lambda: async_memory(settings, migrate=create_tables))
+
+        def thread() -> AsyncThread:
+            return async_owned(memory(), settings).thread(session_id)
+
+        self._own = own
+        super().__init__(
+            SharedThread(check_identifier("session_id", session_id), thread), session_settings=session_settings
+        )
 
     async def close(self) -> None:
         """Close a pool of its own; a shared one stays for the others."""
-        await self._storage.close()
+        if self._own is not None:
+            await self._own.close()
 
 
 async def close_shared_pools() -> None:
     """Close the pools that sessions share on this event loop, as at the end of an app."""
-    await _POOLS.close()
+    await _SHARED.close()
