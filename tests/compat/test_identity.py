@@ -6,13 +6,17 @@ On the emulator, whose Postgres knows the roles of the workspace's users.
 from __future__ import annotations
 
 import secrets
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
+from databricks.sdk import WorkspaceClient
 
 from lakemem import LakememError
 from lakemem.compat import AsyncDatabricksSession, CheckpointSaver, DatabricksStore
+from lakemem.compat.arguments import login_of
+from lakemem.compat.sessions import _SHARED
 from lakemem.testing import LakebaseEmulator
 
 ALICE, BOB = "alice@example.com", "bob@example.com"
@@ -46,6 +50,41 @@ async def test_two_sessions_with_two_clients_never_share_a_login(app: LakebaseEm
         assert await AsyncDatabricksSession("t", workspace_client=alice, schema=schema).get_items() == [ITEM]
     await AsyncDatabricksSession("t", workspace_client=bob, schema=f"{schema}_b").add_items([ITEM])
     assert owners(app, schema) == {schema: ALICE, f"{schema}_b": BOB}
+
+
+async def test_a_new_client_for_each_request_of_a_user_is_the_same_login(app: LakebaseEmulator, schema: str) -> None:
+    """Their token tells: who has another one, of whomever, logs in again."""
+
+    def client(token: str) -> WorkspaceClient:
+        return WorkspaceClient(host=app.url, token=token, auth_type="pat")
+
+    monday, tuesday = app.login(ALICE), app.login(ALICE)
+    for token, pools in ((monday, 1), (monday, 1), (tuesday, 2), (app.login(BOB), 3)):
+        session = AsyncDatabricksSession("t", workspace_client=client(token), schema=schema)
+        if pools < 3:
+            await session.add_items([ITEM])
+        else:
+            with pytest.raises(LakememError):
+                await session.add_items([ITEM])
+        assert len(_SHARED) == pools
+
+
+def test_a_client_that_logs_in_by_a_secret_is_that_secrets(app: LakebaseEmulator) -> None:
+    first, second = app.client(), app.client()
+    assert first.config.auth_type == "oauth-m2m"
+    assert login_of(first) == login_of(second) != login_of(app.client(ALICE))
+    assert str(first.config.client_secret) not in repr(login_of(first))
+    # Another way to log in may be anybody's, tomorrow.
+    one, other = FakeClient("azure-cli"), FakeClient("azure-cli")
+    assert login_of(one) == login_of(one) != login_of(other)  # type: ignore[arg-type]
+    assert login_of(None) == login_of(None)
+
+
+class FakeClient:
+    """A client that logs in by asking a program."""
+
+    def __init__(self, auth_type: str) -> None:
+        self.config = SimpleNamespace(auth_type=auth_type, host="https://example.com", token=None, client_id=None)
 
 
 def test_checkpointers_and_stores_log_in_as_their_client(app: LakebaseEmulator, schema: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import warnings
 from collections.abc import Hashable, Mapping
@@ -158,14 +159,14 @@ class Settings:
         target = self.target
         return (
             (target.kind, target.name, target.database, tuple(sorted(target.parameters.items()))),
-            Same(self.workspace_client),
+            login_of(self.workspace_client),
             self.schema,
             tuple(sorted(self.pool.items())),
         )
 
 
 class Same:
-    """Equal to itself alone: a client of the workspace is an identity, however alike another one looks."""
+    """Equal to itself alone."""
 
     def __init__(self, thing: object) -> None:
         self._thing = thing
@@ -175,6 +176,25 @@ class Same:
 
     def __hash__(self) -> int:
         return id(self._thing)
+
+
+def login_of(client: WorkspaceClient | None) -> Hashable:
+    """What two clients of the workspace must have in common to be one identity: the very secret they log in with.
+
+    Where a client has none of its own, however alike another one looks, it is an identity for itself.
+    """
+    config = getattr(client, "config", None)
+    if config is None:
+        return Same(client)
+    if config.auth_type == "pat" and config.token:
+        return ("pat", config.host, _digest(config.token))
+    if config.auth_type == "oauth-m2m" and config.client_id and config.client_secret:
+        return ("oauth-m2m", config.host, config.client_id, _digest(config.client_secret))
+    return Same(client)
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
 
 
 def embedder_of(
