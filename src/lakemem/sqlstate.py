@@ -28,6 +28,7 @@ _UNAVAILABLE_STATES = {
     "25006": "Postgres is read-only at the moment (a standby, or a failover under way)",
     "3D000": "the database does not exist: create it, or correct the name in the target",
 }
+_ENDED_BY_SERVER = {"57P01", "57P02"}
 _CONFLICTS = {"40001", "40P01", "23505", "55P03"}
 _MISSING_TABLES = {"42P01", "3F000", "42703"}
 _MISSING_EXTENSION = {"42883", "42704"}
@@ -85,6 +86,16 @@ def refused_login(error: psycopg.OperationalError) -> bool:
     or something behind it, such as a database that is not there.
     """
     return error.sqlstate is None and error.pgconn is not None and bool(error.pgconn.used_password)
+
+
+def broke(error: psycopg.OperationalError) -> bool:
+    """Whether the connection of an operation broke, so that another connection may do better at once.
+
+    It does not say whether the operation was committed: the server may have said its last word before it went.
+    """
+    if isinstance(error, PoolClosed | PoolTimeout | TooManyRequests):
+        return False
+    return error.sqlstate is None or error.sqlstate in _ENDED_BY_SERVER
 
 
 def _without_sqlstate(error: psycopg.Error) -> LakememError:

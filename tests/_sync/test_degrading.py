@@ -194,27 +194,41 @@ def test_only_one_caller_waits_for_a_server_that_is_silent(proxy: Proxy) -> None
         proxy.restore()
 
 
-def once(marker: bytes, fault: Fault) -> Callable[[bytes], Fault]:
-    """A fault that befalls the first request with this marker, and no other."""
-    faults = iter([fault])
-    return lambda request: next(faults, "none") if marker in request else "none"
+def hits(marker: bytes, *faults: Fault) -> Callable[[bytes], Fault]:
+    """Faults that befall the first requests with this marker, one each, and no other."""
+    coming = iter(faults)
+    return lambda request: next(coming, "none") if marker in request else "none"
 
 
 @pytest.mark.parametrize("fault", ["before", "after"])
-def test_a_write_cut_off_from_its_answer_is_applied_once(target: Lakebase, proxy: Proxy, fault: Fault) -> None:
+def test_a_write_cut_off_from_its_answer_is_repeated_at_once_and_applied_once(
+    target: Lakebase, proxy: Proxy, fault: Fault
+) -> None:
+    with robust(proxy.target) as memory:
+        thread = memory.for_user("alice").thread("t")
+        for text in ("first", "second", "third"):
+            proxy.fault = hits(text.encode(), fault)
+            thread.append([{"text": text}])
+            assert (memory.health()).pending_writes == 0
+    with Memory(target) as plain:
+        items = plain.for_user("alice").thread("t").items()
+    assert [item["text"] for item in items] == ["first", "second", "third"]
+
+
+def test_a_write_whose_repetition_is_cut_off_too_waits_and_is_applied_once(target: Lakebase, proxy: Proxy) -> None:
     with robust(proxy.target) as memory:
         user = memory.for_user("alice")
         thread = user.thread("t")
         for place, text in enumerate(["first", "second", "third"]):
-            proxy.fault = once(text.encode(), fault)
+            proxy.fault = hits(text.encode(), "before", "before")
             thread.append([{"text": text}])
             assert (memory.health()).pending_writes == 1, "the fault did not hit"
             recovered(memory)
             assert [item["text"] for item in thread.items()][place:] == [text]
-        proxy.fault = once(b"Oslo", fault)
+        proxy.fault = hits(b"Oslo", "before", "before")
         assert (user.save("city", "Oslo")).version == 0
         recovered(memory)
-        proxy.fault = once(b"checkpoint-1", fault)
+        proxy.fault = hits(b"checkpoint-1", "before", "before")
         user.checkpoints.delete_thread("checkpoint-1")
         assert thread.pop() is None, "it has to wait behind the write before it"
         recovered(memory)
@@ -232,7 +246,7 @@ def test_a_replay_cut_off_from_its_answer_is_applied_once(target: Lakebase, prox
         thread = memory.for_user("alice").thread("t")
         for n in range(4):
             thread.append([{"text": f"item-{n}"}])
-        proxy.fault = once(b"item-2", "after")
+        proxy.fault = hits(b"item-2", "after", "before")
         proxy.restore()
         recovered(memory)
         assert [item["text"] for item in thread.items()] == ["item-0", "item-1", "item-2", "item-3"]
@@ -357,7 +371,7 @@ def test_a_memory_that_is_not_open_is_a_mistake_of_a_program(target: Lakebase) -
 
 def test_closing_stores_what_it_can(target: Lakebase, proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:
     with robust(proxy.target, cooldown=60.0) as memory:
-        proxy.fault = once(b"Oslo", "before")
+        proxy.fault = hits(b"Oslo", "before", "before")
         assert (memory.for_user("alice").save("city", "Oslo")).version == 0
     assert "not stored" not in caplog.text
     with Memory(target) as plain:

@@ -162,9 +162,8 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty_target: Lakebase) ->
     # A table that stands in the way of the last one that the first migration makes.
     execute(empty_target, "CREATE SCHEMA lakemem; CREATE TABLE lakemem.applied_writes (other text)")
     before = catalog_tables(empty_target)
-    with pytest.raises(StorageError) as caught:
+    with pytest.raises(SchemaError, match="tables that are not lakemem's"):
         Memory(empty_target).setup()
-    assert caught.value.sqlstate == "42P07"
     assert catalog_tables(empty_target) == before
     execute(empty_target, "DROP TABLE lakemem.applied_writes")
     assert Memory(empty_target).setup() == NAMES

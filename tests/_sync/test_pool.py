@@ -98,7 +98,7 @@ def test_a_network_that_failed_while_idle_is_not_noticed(target: Lakebase) -> No
             assert alice.thread("t").append([{"n": 2}]) == range(2, 3)
 
 
-def test_a_connection_that_ends_in_the_middle_of_a_call_is_a_retryable_error(
+def test_a_write_whose_connection_ends_in_the_middle_is_a_retryable_error(
     memory: Memory, target: Lakebase, server: psycopg.Connection[Any]
 ) -> None:
     thread = memory.for_user("middle").thread("t")
@@ -121,6 +121,23 @@ def test_a_connection_that_ends_in_the_middle_of_a_call_is_a_retryable_error(
     assert [error.retryable for error in errors if error is not None] == [True]
     assert thread.append([{"n": 3}]) == range(2, 3), "the call that failed wrote nothing"
     assert thread.items() == [{"n": 1}, {"n": 3}]
+
+
+def test_a_read_whose_network_fails_is_made_again(target: Lakebase, server: psycopg.Connection[Any]) -> None:
+    with Proxy(target) as proxy:
+        with Memory(proxy.target, max_size=1) as memory:
+            user = memory.for_user("middle of the network")
+            user.save("color", "green")
+            lock = psycopg.connect(make_conninfo(**target.parameters))
+            lock.execute("LOCK TABLE lakemem.memories IN ACCESS EXCLUSIVE MODE")
+
+            def cut() -> None:
+                wait_until_blocked(server)
+                proxy.cut()
+                lock.close()
+
+            records, _ = gather([user.items, lambda: call_blocking(cut)])
+            assert [record.value for record in records] == ["green"]
 
 
 def test_a_network_that_fails_in_the_middle_of_a_call_is_a_retryable_error(

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import selectors
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeAlias, TypeVar
@@ -21,7 +21,7 @@ from lakemem.connecting import Connector
 from lakemem.errors import ConfigurationError, LakememError, SchemaError, StorageUnavailableError
 from lakemem.operations import Operation
 from lakemem.schema import Description, check_fits
-from lakemem.sqlstate import refused_login, translate
+from lakemem.sqlstate import broke, refused_login, translate
 from lakemem.types import Health
 from lakemem.waiting import acall_blocking, monotonic
 
@@ -176,35 +176,26 @@ class AsyncDatabase:
         with it, and costs no round trip of its own
         (https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html).
 
+        Where the connection broke, it is run once more, unless that might do something twice: what reads, and
+        what has a `write_id`, is repeated.
+
         Args:
             write_id: marks a write, so that it is applied once however often it is run with this id. A run
                 that finds it applied returns the operation's fallback.
         """
-        if self._pool is None:
-            raise ConfigurationError("the memory is not open: use `async with`, `with`, or call open()")
         # async only:
-        if self._loop is not asyncio.get_running_loop():
+        if self._pool is not None and self._loop is not asyncio.get_running_loop():
             raise ConfigurationError(
                 "the memory was opened on another event loop: open one on each loop, or use the sync Memory"
             )
         # end async only
-        statement = self._statements[operation.statement]
         try:
-            async with self._pool.connection() as connection:
-                async with connection.pipeline():
-                    await connection.execute(_SET_OWNER, [operation.owner])
-                    if write_id is not None:
-                        await connection.execute(
-                            self._statements["writes.mark"],
-                            {"owner": operation.owner, "write_id": write_id},
-                        )
-                    if operation.lock is not None:
-                        await connection.execute(_LOCK, [operation.lock])
-                    if operation.first is not None:
-                        await connection.execute(self._statements[operation.first], operation.parameters)
-                    cursor = connection.cursor(binary=True)
-                    await cursor.execute(statement, operation.parameters)
-                rows = await cursor.fetchall() if cursor.description else []
+            try:
+                rows = await self._rows(operation, write_id)
+            except psycopg.OperationalError as error:
+                if not broke(error) or (operation.writes and write_id is None):
+                    raise
+                rows = await self._rows(operation, write_id)
         except psycopg.errors.UniqueViolation as error:
             if write_id is not None and error.diag.table_name == "applied_writes":
                 return operation.fallback
@@ -212,6 +203,29 @@ class AsyncDatabase:
         except psycopg.Error as error:
             raise self._translated(error) from None
         return operation.parse(rows)
+
+    def _usable_pool(self) -> AsyncConnectionPool[AsyncLogin]:
+        if self._pool is None:
+            raise ConfigurationError("the memory is not open: use `async with`, `with`, or call open()")
+        return self._pool
+
+    async def _rows(self, operation: Operation[Any], write_id: uuid.UUID | None) -> Sequence[Row]:
+        async with self._usable_pool().connection() as connection:
+            statement = self._statements[operation.statement]
+            async with connection.pipeline():
+                await connection.execute(_SET_OWNER, [operation.owner])
+                if write_id is not None:
+                    await connection.execute(
+                        self._statements["writes.mark"],
+                        {"owner": operation.owner, "write_id": write_id},
+                    )
+                if operation.lock is not None:
+                    await connection.execute(_LOCK, [operation.lock])
+                if operation.first is not None:
+                    await connection.execute(self._statements[operation.first], operation.parameters)
+                cursor = connection.cursor(binary=True)
+                await cursor.execute(statement, operation.parameters)
+            return await cursor.fetchall() if cursor.description else []
 
     async def health(self) -> Health:
         """Ask Postgres how it is."""

@@ -204,11 +204,6 @@ class AsyncScopedMemory:
         return self._storage.is_degraded
 
     @property
-    def is_degraded(self) -> bool:
-        """Whether memory is down and :func:`~lakemem.degrading` answers in its place: what is read is empty."""
-        return self._storage.is_degraded
-
-    @property
     def checkpoints(self) -> AsyncCheckpoints:
         """The checkpoints of this owner's graphs, for adapters."""
         return AsyncCheckpoints(self._storage, self._owner)

@@ -7,7 +7,7 @@ import logging
 import selectors
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeAlias, TypeVar
@@ -22,7 +22,7 @@ from lakemem.connecting import Connector
 from lakemem.errors import ConfigurationError, LakememError, SchemaError, StorageUnavailableError
 from lakemem.operations import Operation
 from lakemem.schema import Description, check_fits
-from lakemem.sqlstate import refused_login, translate
+from lakemem.sqlstate import broke, refused_login, translate
 from lakemem.types import Health
 from lakemem.waiting import call_blocking, monotonic
 
@@ -174,29 +174,20 @@ class Database:
         with it, and costs no round trip of its own
         (https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html).
 
+        Where the connection broke, it is run once more, unless that might do something twice: what reads, and
+        what has a `write_id`, is repeated.
+
         Args:
             write_id: marks a write, so that it is applied once however often it is run with this id. A run
                 that finds it applied returns the operation's fallback.
         """
-        if self._pool is None:
-            raise ConfigurationError("the memory is not open: use `with`, `with`, or call open()")
-        statement = self._statements[operation.statement]
         try:
-            with self._pool.connection() as connection:
-                with connection.pipeline():
-                    connection.execute(_SET_OWNER, [operation.owner])
-                    if write_id is not None:
-                        connection.execute(
-                            self._statements["writes.mark"],
-                            {"owner": operation.owner, "write_id": write_id},
-                        )
-                    if operation.lock is not None:
-                        connection.execute(_LOCK, [operation.lock])
-                    if operation.first is not None:
-                        connection.execute(self._statements[operation.first], operation.parameters)
-                    cursor = connection.cursor(binary=True)
-                    cursor.execute(statement, operation.parameters)
-                rows = cursor.fetchall() if cursor.description else []
+            try:
+                rows = self._rows(operation, write_id)
+            except psycopg.OperationalError as error:
+                if not broke(error) or (operation.writes and write_id is None):
+                    raise
+                rows = self._rows(operation, write_id)
         except psycopg.errors.UniqueViolation as error:
             if write_id is not None and error.diag.table_name == "applied_writes":
                 return operation.fallback
@@ -204,6 +195,29 @@ class Database:
         except psycopg.Error as error:
             raise self._translated(error) from None
         return operation.parse(rows)
+
+    def _usable_pool(self) -> ConnectionPool[Login]:
+        if self._pool is None:
+            raise ConfigurationError("the memory is not open: use `with`, `with`, or call open()")
+        return self._pool
+
+    def _rows(self, operation: Operation[Any], write_id: uuid.UUID | None) -> Sequence[Row]:
+        with self._usable_pool().connection() as connection:
+            statement = self._statements[operation.statement]
+            with connection.pipeline():
+                connection.execute(_SET_OWNER, [operation.owner])
+                if write_id is not None:
+                    connection.execute(
+                        self._statements["writes.mark"],
+                        {"owner": operation.owner, "write_id": write_id},
+                    )
+                if operation.lock is not None:
+                    connection.execute(_LOCK, [operation.lock])
+                if operation.first is not None:
+                    connection.execute(self._statements[operation.first], operation.parameters)
+                cursor = connection.cursor(binary=True)
+                cursor.execute(statement, operation.parameters)
+            return cursor.fetchall() if cursor.description else []
 
     def health(self) -> Health:
         """Ask Postgres how it is."""

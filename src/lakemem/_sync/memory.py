@@ -203,11 +203,6 @@ class ScopedMemory:
         return self._storage.is_degraded
 
     @property
-    def is_degraded(self) -> bool:
-        """Whether memory is down and :func:`~lakemem.degrading` answers in its place: what is read is empty."""
-        return self._storage.is_degraded
-
-    @property
     def checkpoints(self) -> Checkpoints:
         """The checkpoints of this owner's graphs, for adapters."""
         return Checkpoints(self._storage, self._owner)
