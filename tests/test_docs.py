@@ -108,6 +108,13 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_says(machine: Machine,
     machine.run(sys.executable, "-P", str(ROOT / "tests" / "pages.py"), str(page))
 
 
+def test_the_suite_on_the_page_about_the_emulator_passes(machine: Machine, tmp_path: Path) -> None:
+    for block in blocks(DOCS / "how-to" / "emulator.md"):
+        if file := re.match(r"# (\w+\.py)\n", block.code):
+            (tmp_path / file[1]).write_text(block.code)
+    assert "1 passed" in machine.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path))
+
+
 # What a reader sees of each example, in this order.
 PRINTED = {
     "remember_user.py": ["answer_style:", "answer_style, version", "is 67890 now", "forgotten: None", "memories: []"],
