@@ -115,8 +115,20 @@ def test_the_suite_on_the_page_about_the_emulator_passes(machine: Machine, tmp_p
     assert "1 passed" in machine.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path))
 
 
+OF_AN_APP = [
+    "agent: Nice to meet you.",
+    "You began with: ",
+    "From earlier conversations I know: ",
+    "bob: How should you answer me?\n  agent: I know nothing about you yet.",
+    "  401 ",
+    "agent (degraded): ",
+    "agent: From earlier conversations I know: The user works in the workspace analytics-eu.",
+]
+
 # What a reader sees of each example, in this order.
 PRINTED = {
+    "databricks_app_openai.py": OF_AN_APP,
+    "databricks_app_langgraph.py": OF_AN_APP,
     "remember_user.py": ["answer_style:", "answer_style, version", "is 67890 now", "forgotten: None", "memories: []"],
     "async_memory.py": ["ada 1: Hello, I am ada.", "eve 2: Hello, eve.", "by Grace.", "Ada does not: []"],
     "openai_agents_session.py": ["I have noted: name", "You began with: ", "items in the session"],
