@@ -89,7 +89,7 @@ async def not_understood(request: Request, error: InvalidInputError) -> JSONResp
 
 
 def serve() -> None:
-    subprocess.run([sys.executable, "-m", "lakemem", "doctor"], check=False)  # into the app's log
+    subprocess.Popen([sys.executable, "-m", "lakemem", "doctor"])  # beside the start, into the app's log
     uvicorn.run(
         app,
         host="0.0.0.0",  # the platform's proxy is in front

@@ -20,6 +20,8 @@ from typing import Any
 import platformdirs
 import psycopg
 import pytest
+import yaml
+from databricks.sdk.service.apps import App, AppResource
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
@@ -28,9 +30,11 @@ from lakemem import validation
 from lakemem.cli import _parser
 from lakemem.embedded import DATABASE, ROLE
 from lakemem.embedding import MAX_DIMENSIONS
+from lakemem.grants import RIGHTS
 from lakemem.integrations.embedders import LocalEmbedder, OpenAIEmbedder
 from lakemem.integrations.langgraph import AsyncLakebaseSaver
 from lakemem.integrations.openai_agents import LakebaseSession
+from lakemem.lakebase import CONNECTIONS_PER_CU, PROVISIONED_MAX_CONNECTIONS
 from lakemem.schema import MAX_NAME_BYTES
 from lakemem.testing import DatabaseFactory
 from tests.conftest import embedded_server
@@ -176,6 +180,26 @@ def test_a_block_that_is_not_run_says_that_it_needs_a_workspace() -> None:
             assert block.not_run is None or "workspace" in block.not_run, f"{page}:{block.line}"
 
 
+def test_the_configuration_of_an_app_is_what_the_platform_reads() -> None:
+    """By the SDK's types: what one of them does not know is not in what it makes of it."""
+    pages = [block for block in blocks(DOCS / "how-to" / "deploy-databricks-apps.md") if block.language == "yaml"]
+    files = [yaml.safe_load(block.code) for block in pages]
+    app_yaml, bundle, other_resources, other_app_yaml = files
+    [(name, app)] = bundle["resources"]["apps"].items()
+    resources = app["resources"] + other_resources
+    assert app["name"] == name == bundle["bundle"]["name"]
+    assert set(app) - {"source_code_path"} <= set(App.from_dict(app).as_dict())
+    for resource in resources:
+        assert AppResource.from_dict(resource).as_dict() == resource
+    for reads in (app_yaml, other_app_yaml):
+        for variable in reads["env"]:
+            assert_documented(variable["name"])
+            assert variable.get("valueFrom") in {None, *(resource["name"] for resource in resources)}
+    assert set(re.findall(r"\${var\.(\w+)}", pages[1].code)) == set(bundle["variables"])
+    branch = bundle["variables"]["branch"]["default"]
+    assert bundle["variables"]["database"]["default"].startswith(f"{branch}/databases/")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_links_of_a_page_lead_to_something(page: Path) -> None:
     prose = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
@@ -224,6 +248,10 @@ def check_command(words: list[str]) -> None:
         case ["python" | "pytest", file, *_] if file.startswith("examples/"):
             assert (ROOT / file).is_file(), file
         case ["psql" | "pytest" | "uvicorn", *_]:
+            pass
+        case ["databricks", "auth", "login"] | ["databricks", "bundle", "validate" | "deploy"]:
+            pass
+        case ["databricks", "bundle", "run", _] | ["databricks", "apps", "get" | "logs", _]:
             pass
         case _:
             raise AssertionError(f"who types `{shlex.join(words)}`? Nothing here knows that command")
@@ -328,6 +356,21 @@ def test_the_page_on_the_command_line_has_each_command_and_option() -> None:
         shared = documented["Naming the database"] if "(#naming-the-database)" in sections[section] else set()
         options = {option for action in command._actions for option in action.option_strings} - {"-h", "--help"}
         assert documented[section] | shared == options, name
+
+
+def test_the_page_on_permissions_has_each_right() -> None:
+    page = (DOCS / "how-to" / "permissions.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ([A-Z, ]+) \| ", page, flags=re.MULTILINE)
+    assert {table: tuple(rights.split(", ")) for table, rights in rows} == RIGHTS
+
+
+def test_the_page_on_sizing_counts_as_the_doctor_does() -> None:
+    page = (DOCS / "how-to" / "sizing.md").read_text()
+    rows = re.findall(r"^\| ([\d.]+) \| ([\d,]+) \|$", page, flags=re.MULTILINE)
+    assert dict(rows) == {
+        cu: f"{int(float(cu) * CONNECTIONS_PER_CU) - 1:,}" for cu in ("0.5", "1", "2", "3", "4", "8")
+    }
+    assert f" takes {PROVISIONED_MAX_CONNECTIONS:,}," in page
 
 
 def test_the_page_on_limits_has_the_limits_that_are_checked() -> None:
