@@ -31,12 +31,13 @@ from lakemem.cli import _parser
 from lakemem.embedded import DATABASE, ROLE
 from lakemem.embedding import MAX_DIMENSIONS
 from lakemem.grants import RIGHTS
+from lakemem.integrations import databricks
 from lakemem.integrations.embedders import LocalEmbedder, OpenAIEmbedder
 from lakemem.integrations.langgraph import AsyncLakebaseSaver
 from lakemem.integrations.openai_agents import LakebaseSession
 from lakemem.lakebase import CONNECTIONS_PER_CU, PROVISIONED_MAX_CONNECTIONS
 from lakemem.schema import MAX_NAME_BYTES
-from lakemem.testing import DatabaseFactory
+from lakemem.testing import DatabaseFactory, LakebaseEmulator
 from tests.conftest import embedded_server
 from tests.pages import blocks
 
@@ -267,15 +268,24 @@ CONFIGURABLE: dict[str, Callable[..., Any]] = {
     "AsyncMemory": lakemem.AsyncMemory,
     "degrading": lakemem.degrading,
     "Lakebase.from_env": lakemem.Lakebase.from_env,
+    "Lakebase.instance": lakemem.Lakebase.instance,
+    "Lakebase.endpoint": lakemem.Lakebase.endpoint,
+    "Lakebase.branch": lakemem.Lakebase.branch,
     "Lakebase.embedded": lakemem.Lakebase.embedded,
     "CachedCredentials": lakemem.CachedCredentials,
     "Credential": lakemem.Credential,
+    "LakebaseCredentials": databricks.LakebaseCredentials,
+    "on_behalf_of": databricks.on_behalf_of,
+    "AsyncOnBehalfOf": lakemem.AsyncOnBehalfOf,
+    "TokenIdentity": databricks.TokenIdentity,
+    "DatabricksEmbedder": databricks.DatabricksEmbedder,
     "LocalEmbedder": LocalEmbedder,
     "OpenAIEmbedder": OpenAIEmbedder,
     "CallableEmbedder": lakemem.CallableEmbedder,
     "LakebaseSession": LakebaseSession,
     "AsyncLakebaseSaver": AsyncLakebaseSaver,
     "create_memory_tools": lakemem.create_memory_tools,
+    "LakebaseEmulator": LakebaseEmulator,
     "DatabaseFactory": DatabaseFactory,
 }
 
@@ -283,10 +293,11 @@ CONFIGURABLE: dict[str, Callable[..., Any]] = {
 @pytest.mark.parametrize("name", CONFIGURABLE)
 def test_the_configuration_reference_has_each_argument_with_its_default(name: str) -> None:
     section = CONFIGURATION.read_text().partition(f"\n### `{name}`\n")[2].partition("\n#")[0]
-    documented = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", section, flags=re.MULTILINE))
+    documented = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|.*\|.*\|$", section, flags=re.MULTILINE))
     assert documented == {
         argument.name: "required" if argument.default is argument.empty else f"`{shown(argument.default)}`"
         for argument in inspect.signature(CONFIGURABLE[name]).parameters.values()
+        if argument.kind is not argument.VAR_KEYWORD
     }
 
 
@@ -306,11 +317,14 @@ def test_the_configuration_reference_has_each_environment_variable_that_is_read(
         assert_documented(variable)
 
 
-def test_the_reference_has_each_public_name() -> None:
+@pytest.mark.parametrize(
+    ("module", "names"), [("lakemem", PUBLIC), ("lakemem.integrations.databricks", set(databricks.__all__))]
+)
+def test_the_reference_has_each_public_name(module: str, names: set[str]) -> None:
     reference = (DOCS / "reference" / "api.md").read_text() + (DOCS / "reference" / "errors.md").read_text()
-    entry = r"^\.\. auto(?:class|function|exception):: lakemem\.(\w+)$"
+    entry = rf"^\.\. auto(?:class|function|exception):: {re.escape(module)}\.(\w+)$"
     documented = set(re.findall(entry, reference, flags=re.MULTILINE))
-    assert documented == PUBLIC
+    assert documented == names
 
 
 @pytest.mark.parametrize("name", sorted(PUBLIC))
@@ -367,9 +381,7 @@ def test_the_page_on_permissions_has_each_right() -> None:
 def test_the_page_on_sizing_counts_as_the_doctor_does() -> None:
     page = (DOCS / "how-to" / "sizing.md").read_text()
     rows = re.findall(r"^\| ([\d.]+) \| ([\d,]+) \|$", page, flags=re.MULTILINE)
-    assert dict(rows) == {
-        cu: f"{int(float(cu) * CONNECTIONS_PER_CU) - 1:,}" for cu in ("0.5", "1", "2", "3", "4", "8")
-    }
+    assert dict(rows) == {cu: f"{int(float(cu) * CONNECTIONS_PER_CU) - 1:,}" for cu in ("0.5", "1", "2", "3", "4", "8")}
     assert f" takes {PROVISIONED_MAX_CONNECTIONS:,}," in page
 
 
