@@ -162,6 +162,18 @@ def test_an_example_shows_what_it_promises(machine: Machine, example: Path) -> N
         rest = rest.partition(phrase)[2]
 
 
+def test_the_table_of_extras_has_each_of_them() -> None:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = pyproject["project"]["optional-dependencies"]
+    table = (ROOT / "README.md").read_text().partition("| extra |")[2].partition("\n\n")[0]
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| (.+?) \| ", table, flags=re.MULTILINE))
+    assert set(rows) == set(extras)
+    for extra, brings in rows.items():
+        included = {part for wanted in extras[extra] for part in re.findall(r"lakemem\[(.+)\]", wanted)}
+        others = {part for list_of_them in included for part in list_of_them.split(",")}
+        assert extra == "all" or set(re.findall(r"`([\w-]+)`", brings)) == others, extra
+
+
 def test_the_table_of_examples_names_each_of_them() -> None:
     named = re.findall(r"^\| \[`?([\w.]+)`?\]", (EXAMPLES / "README.md").read_text(), flags=re.MULTILINE)
     assert sorted(named) == sorted(example.name for example in EXAMPLES.glob("*.py"))
