@@ -5,16 +5,20 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 PEERS := .venv-peers
 
-.PHONY: demo test test-emulator test-peers lint generate lock docs clean
+.PHONY: demo test test-emulator test-peers soak lint generate lock docs clean
 
 demo: $(STAMP)
 	$(BIN)/lakemem demo $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses=4 --dist=loadfile $(ARGS)
 
 test-emulator: $(STAMP)
 	$(BIN)/pytest tests/emulator tests/databricks $(ARGS)
+
+# Short-lived tokens under load, beside the Databricks packages' pool where `make test-peers` has installed it.
+soak: $(STAMP)
+	$(BIN)/python benchmarks/soak.py $(ARGS)
 
 # The Databricks packages, unmodified, against the emulator, in an environment of their own.
 test-peers: $(PEERS)/installed

@@ -16,7 +16,7 @@ from lakemem.testing import LakebaseEmulator
 from tests.databricks.conftest import CREDENTIALS, LOGINS
 
 ME = "GET /api/2.0/preview/scim/v2/Me"
-ALICE, BOB = "alice@example.com", "bob@example.com"
+ALICE, BOB = "alice@users.example.com", "bob@users.example.com"
 
 
 @pytest.fixture(autouse=True)
