@@ -1,0 +1,236 @@
+"""One process of the soak: ``soak_worker.py SECONDS plain|degrading async|sync|peer``; its last line is JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import json
+import logging
+import statistics
+import sys
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+
+TASKS = 32
+STALL = 0.05
+
+
+class Tally:
+    """What happened to the operations."""
+
+    def __init__(self, who: str) -> None:
+        self.who = who
+        self.times: list[float] = []
+        self.errors: collections.Counter[str] = collections.Counter()
+        self.lost = 0
+        self.tokens: set[str] = set()
+        self.stalls: list[tuple[float, bool]] = []
+
+    @contextlib.contextmanager
+    def operation(self) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        except Exception as error:
+            self.errors[type(error).__name__] += 1
+        else:
+            self.times.append(time.perf_counter() - started)
+
+    def print(self) -> None:
+        times = sorted(self.times) or [0.0]
+        print(
+            json.dumps(
+                {
+                    "who": self.who,
+                    "operations": len(self.times) + self.errors.total(),
+                    "failed": self.errors.total(),
+                    "lost": self.lost,
+                    "rotations": len(self.tokens),
+                    "stalls": sum(ours for _, ours in self.stalls) if self.who != "sync" else 0,
+                    "longest": round(max((seconds for seconds, _ in self.stalls), default=0.0) * 1000),
+                    "median": round(statistics.median(times) * 1000, 2),
+                    "p99": round(times[int(len(times) * 0.99)] * 1000, 1),
+                    "errors": ", ".join(f"{count} {name}" for name, count in self.errors.most_common(3)),
+                }
+            )
+        )
+
+
+class Watch:
+    """A thread that sees when the event loop stands still, and what it is doing meanwhile."""
+
+    def __init__(self, tally: Tally, library: str) -> None:
+        self._tally = tally
+        self._library = library
+        self._beat = time.perf_counter()
+        self._over = threading.Event()
+        self._worked = 0.0
+        self._loop_thread = threading.get_ident()
+        self._clock = time.pthread_getcpuclockid(self._loop_thread)
+
+    async def run(self) -> None:
+        watching = threading.Thread(target=self._watch, daemon=True)
+        watching.start()
+        try:
+            while True:
+                self._worked = time.clock_gettime(self._clock)
+                self._beat = time.perf_counter()
+                await asyncio.sleep(0.005)
+        finally:
+            self._over.set()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.01):
+            beat = self._beat
+            if time.perf_counter() - beat < STALL:
+                continue
+            frame = sys._current_frames().get(self._loop_thread)
+            files = [entry.filename for entry in traceback.extract_stack(frame)]
+            while self._beat == beat and not self._over.wait(0.005):
+                pass
+            seconds = time.perf_counter() - beat
+            worked = time.clock_gettime(self._clock) - self._worked
+            ours = any(self._library in file for file in files) and worked > seconds / 2
+            self._tally.stalls.append((seconds, ours))
+
+
+def count_tokens(tally: Tally) -> None:
+    """See every token that a login uses."""
+    from lakemem.lakebase import LakebaseCredentials
+
+    original: Callable = LakebaseCredentials.credential
+
+    def credential(self: LakebaseCredentials):  # type: ignore[no-untyped-def]
+        given = original(self)
+        tally.tokens.add(given.token)
+        return given
+
+    LakebaseCredentials.credential = credential  # type: ignore[method-assign]
+
+
+def embed(texts: list[str]) -> list[list[float]]:
+    return [[1.0 + sum(map(ord, text)) % 7, 1.0 + len(text) % 5, 1.0] for text in texts]
+
+
+async def run_async(seconds: float, tally: Tally, *, degrade: bool) -> None:
+    from langgraph.checkpoint.base import empty_checkpoint
+
+    from lakemem import AsyncMemory, CallableEmbedder, degrading
+    from lakemem.integrations.langgraph import AsyncLakebaseSaver
+    from lakemem.integrations.openai_agents import LakebaseSession
+
+    embedder = CallableEmbedder(embed, model="soak", dimensions=3)
+    plain = AsyncMemory(embedder=embedder)
+    async with degrading(plain) if degrade else plain as memory:
+        watch = asyncio.create_task(Watch(tally, "/lakemem/").run())
+        until = time.monotonic() + seconds
+
+        async def work(number: int) -> None:
+            user = memory.for_user(f"async-{number % 8}")
+            thread = user.thread(f"t{number}-{uuid.uuid4()}")
+            session, saver = LakebaseSession(thread), AsyncLakebaseSaver(user)
+            config = {"configurable": {"thread_id": f"c{number}", "checkpoint_ns": ""}}
+            appended = turn = 0
+            while time.monotonic() < until:
+                turn += 1
+                failed = tally.errors.total()
+                with tally.operation():
+                    await session.add_items([{"role": "user", "content": f"turn {turn}"}])
+                appended += tally.errors.total() == failed
+                with tally.operation():
+                    await session.get_items(limit=20)
+                with tally.operation():
+                    await saver.aput(config, empty_checkpoint(), {"step": turn}, {})
+                with tally.operation():
+                    await saver.aget_tuple(config)
+                with tally.operation():
+                    await user.save(f"fact {turn % 20}", f"in turn {turn} the user said something")
+                with tally.operation():
+                    await user.search("what did the user say?")
+                await asyncio.sleep(0.02)
+            tally.lost += max(appended - len(await session.get_items()), 0)
+
+        await asyncio.gather(*[work(number) for number in range(TASKS)])
+        watch.cancel()
+
+
+def run_sync(seconds: float, tally: Tally, *, degrade: bool) -> None:
+    from langgraph.checkpoint.base import empty_checkpoint
+
+    from lakemem import CallableEmbedder, Memory, degrading
+    from lakemem.integrations.langgraph import LakebaseSaver
+
+    plain = Memory(embedder=CallableEmbedder(embed, model="soak", dimensions=3))
+    with degrading(plain) if degrade else plain as memory:
+        until = time.monotonic() + seconds
+
+        def work(number: int) -> None:
+            user = memory.for_user(f"sync-{number % 8}")
+            thread, saver = user.thread(f"t{number}-{uuid.uuid4()}"), LakebaseSaver(user)
+            config = {"configurable": {"thread_id": f"c{number}", "checkpoint_ns": ""}}
+            appended = turn = 0
+            while time.monotonic() < until:
+                turn += 1
+                with tally.operation():
+                    thread.append([{"role": "user", "content": f"turn {turn}"}])
+                    appended += 1
+                with tally.operation():
+                    saver.put(config, empty_checkpoint(), {"step": turn}, {})
+                with tally.operation():
+                    saver.get_tuple(config)
+                with tally.operation():
+                    user.search("what did the user say?")
+                time.sleep(0.05)
+            tally.lost += max(appended - len(thread.items()), 0)
+
+        threads = [threading.Thread(target=work, args=[number]) for number in range(TASKS)]
+        for running in threads:
+            running.start()
+        for running in threads:
+            running.join()
+
+
+async def run_peer(seconds: float, tally: Tally) -> None:
+    import os
+
+    from databricks_ai_bridge.lakebase import AsyncLakebasePool
+
+    pool = AsyncLakebasePool(
+        autoscaling_endpoint=os.environ["LAKEBASE_AUTOSCALING_ENDPOINT"], token_cache_duration_seconds=1
+    )
+    async with pool:
+        watch = asyncio.create_task(Watch(tally, "/databricks_ai_bridge/").run())
+        until = time.monotonic() + seconds
+
+        async def work() -> None:
+            while time.monotonic() < until:
+                with tally.operation():
+                    async with pool.connection() as connection:
+                        await connection.execute("SELECT 1")
+                await asyncio.sleep(0.02)
+
+        await asyncio.gather(*[work() for _ in range(TASKS)])
+        watch.cancel()
+
+
+def main() -> None:
+    seconds, degrade, who = float(sys.argv[1]), sys.argv[2] == "degrading", sys.argv[3]
+    logging.disable()
+    tally = Tally(who)
+    if who == "peer":
+        asyncio.run(run_peer(seconds, tally))
+    else:
+        count_tokens(tally)
+        if who == "async":
+            asyncio.run(run_async(seconds, tally, degrade=degrade))
+        else:
+            run_sync(seconds, tally, degrade=degrade)
+    tally.print()
+
+
+if __name__ == "__main__":
+    main()
