@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 PEERS := .venv-peers
+OLDEST := .venv-oldest
 
-.PHONY: demo test test-emulator test-peers soak lint generate lock docs clean
+.PHONY: demo test test-emulator test-peers test-oldest soak lint generate lock docs clean
 
 demo: $(STAMP)
 	$(BIN)/lakemem demo $(ARGS)
@@ -19,6 +20,11 @@ test-emulator: $(STAMP)
 # Short-lived tokens under load, beside the Databricks packages' pool where `make test-peers` has installed it.
 soak: $(STAMP)
 	$(BIN)/python benchmarks/soak.py $(ARGS)
+
+# What depends on other libraries, on the oldest versions that lakemem allows.
+test-oldest: $(OLDEST)/installed
+	LAKEMEM_TEST_SERVERS=embedded-18 $(OLDEST)/bin/pytest --numprocesses=4 --dist=loadfile tests/openai_agents \
+		tests/langgraph/test_conformance.py tests/langgraph/test_store.py tests/databricks tests/_async $(ARGS)
 
 # The Databricks packages, unmodified, against the emulator, in an environment of their own.
 test-peers: $(PEERS)/installed
@@ -40,6 +46,7 @@ docs: $(STAMP)
 lock: $(STAMP)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-package lakemem requirements/dev.in -o requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-package lakemem requirements/peers.in -o requirements/peers.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-package lakemem --resolution lowest-direct requirements/oldest.in -o requirements/oldest.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/uv.in -o requirements/uv.txt
 
 # uv installs the pinned set in seconds; pip alone needs minutes.
@@ -57,5 +64,11 @@ $(PEERS)/installed: $(STAMP) requirements/peers.txt
 	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python --no-deps --no-build-isolation -e .
 	@touch $@
 
+$(OLDEST)/installed: $(STAMP) requirements/oldest.txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(OLDEST)
+	$(BIN)/uv pip sync --quiet --python $(OLDEST)/bin/python --require-hashes requirements/oldest.txt
+	$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --no-deps --no-build-isolation -e .
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(PEERS) build dist docs/_build
+	rm -rf $(VENV) $(PEERS) $(OLDEST) build dist docs/_build

@@ -2,6 +2,7 @@
 
 - by default an embedded PostgreSQL 18; and an embedded 16 for the tests of what is SQL (`ON_BOTH_SERVERS`), or for
   all of them with ``LAKEMEM_TEST_ALL_ON_16=1``;
+- ``LAKEMEM_TEST_SERVERS``: the embedded ones alone that it lists;
 - ``LAKEMEM_TEST_DSN``: any other, by a login that may create databases and roles;
 - ``LAKEMEM_TEST_DOCKER=1``: the image pgvector/pgvector:pg17 in a container.
 
@@ -30,7 +31,7 @@ if os.environ.get("LAKEMEM_TEST_DSN"):
 elif os.environ.get("LAKEMEM_TEST_DOCKER"):
     SERVERS = ["docker"]
 else:
-    SERVERS = ["embedded-18", "embedded-16"]
+    SERVERS = os.environ.get("LAKEMEM_TEST_SERVERS", "embedded-18 embedded-16").split()
 
 
 ON_BOTH_SERVERS = (
