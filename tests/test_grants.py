@@ -228,6 +228,15 @@ def test_the_command_prints_applies_and_checks(
     assert "every right" in capsys.readouterr().out
 
 
+def test_a_database_that_is_not_open_to_everybody_is_opened_to_the_role(
+    role: Role, target: Lakebase, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    owner.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(sql.Identifier(str(target.database))))
+    assert Missing("CONNECT", "DATABASE", str(target.database)) in missing_rights(owner, role.name, "lakemem")
+    assert main(["grants", "--to", role.name, "--apply", "--dsn", make_conninfo(**target.parameters)]) == 0
+    assert "every right" in capsys.readouterr().out
+
+
 def test_a_role_that_is_missing_outside_of_a_lakebase_is_not_made(
     target: Lakebase, capsys: pytest.CaptureFixture[str]
 ) -> None:

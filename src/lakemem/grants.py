@@ -42,7 +42,7 @@ class Missing:
 
 
 def grant_statements(
-    role: str, schema: str, *, vector_schema: str = "public", own_rows: bool = False
+    role: str, schema: str, *, vector_schema: str = "public", own_rows: bool = False, database: str | None = None
 ) -> list[sql.Composed]:
     """Return the statements that let a role use lakemem's tables. Running them again changes nothing.
 
@@ -51,10 +51,13 @@ def grant_statements(
         vector_schema: where the extension `vector` is.
         own_rows: for users who log in themselves: a member of this role sees and writes only the rows of its own
             login, whatever user it claims to be.
+        database: to let the role connect to, where that is not everybody's right.
     """
     to = sql.Identifier(role)
     schemas = sql.SQL(", ").join(map(sql.Identifier, dict.fromkeys([schema, vector_schema])))
     statements = [sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schemas, to)]
+    if database is not None:
+        statements.insert(0, sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database), to))
     for table, privileges in RIGHTS.items():
         statements.append(
             sql.SQL("GRANT {} ON {} TO {}").format(

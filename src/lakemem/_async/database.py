@@ -164,7 +164,7 @@ class AsyncDatabase:
     async def setup(self) -> list[str]:
         """Create or upgrade the tables, and return the names of the migrations that were applied."""
         migrator = AsyncMigrator(self._schema)
-        async with self._connection() as connection:
+        async with self._brief_connection() as connection:
             applied = await migrator.apply(connection)
             await migrator.check(connection)
         return applied
@@ -269,7 +269,7 @@ class AsyncDatabase:
     @asynccontextmanager
     async def _borrowed(self) -> AsyncIterator[AsyncConnection[Row]]:
         if self._pool is None:
-            async with self._connection() as connection:
+            async with self._brief_connection() as connection:
                 yield connection
             return
         try:
@@ -306,6 +306,17 @@ class AsyncDatabase:
         # async only:
         self._loop = asyncio.get_running_loop()
         # end async only
+
+    @asynccontextmanager
+    async def _brief_connection(self) -> AsyncIterator[AsyncConnection[Row]]:
+        """A connection of its own beside the pool, if there is one; without one, an embedded server is left again."""
+        async with self._opening:
+            try:
+                async with self._connection() as connection:
+                    yield connection
+            finally:
+                if self._pool is None:
+                    await acall_blocking(self._connector.close)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection[Row]]:

@@ -162,7 +162,7 @@ class Database:
     def setup(self) -> list[str]:
         """Create or upgrade the tables, and return the names of the migrations that were applied."""
         migrator = Migrator(self._schema)
-        with self._connection() as connection:
+        with self._brief_connection() as connection:
             applied = migrator.apply(connection)
             migrator.check(connection)
         return applied
@@ -261,7 +261,7 @@ class Database:
     @contextmanager
     def _borrowed(self) -> Iterator[Connection[Row]]:
         if self._pool is None:
-            with self._connection() as connection:
+            with self._brief_connection() as connection:
                 yield connection
             return
         try:
@@ -295,6 +295,17 @@ class Database:
         )
         pool.open()
         self._pool = pool
+
+    @contextmanager
+    def _brief_connection(self) -> Iterator[Connection[Row]]:
+        """A connection of its own beside the pool, if there is one; without one, an embedded server is left again."""
+        with self._opening:
+            try:
+                with self._connection() as connection:
+                    yield connection
+            finally:
+                if self._pool is None:
+                    call_blocking(self._connector.close)
 
     @contextmanager
     def _connection(self) -> Iterator[Connection[Row]]:

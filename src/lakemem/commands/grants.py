@@ -50,9 +50,19 @@ def _apply(connection: Login, target: Lakebase, role: str, schema: str, *, own_r
     missing = missing_rights(connection, role, schema, vector_schema=vector_schema)
     if any(right.object == "ROLE" for right in missing):
         _create_role(target, role)
+    statements = grant_statements(
+        role, schema, vector_schema=vector_schema, own_rows=own_rows, database=_closed_database(connection, role)
+    )
     with connection.transaction():
-        for statement in grant_statements(role, schema, vector_schema=vector_schema, own_rows=own_rows):
+        for statement in statements:
             connection.execute(statement)
+
+
+def _closed_database(connection: Login, role: str) -> str | None:
+    """The database, where the role may not connect to it yet: its owner alone can give that."""
+    query = "SELECT current_database(), has_database_privilege(%s::name, current_database(), 'CONNECT')"
+    name, open_to_role = connection.execute(query, [role]).fetchone() or ("", True)
+    return None if open_to_role else str(name)
 
 
 def _create_role(target: Lakebase, role: str) -> None:
