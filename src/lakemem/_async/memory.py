@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from datetime import datetime
@@ -11,21 +10,16 @@ from typing import Any
 
 from lakemem._async.checkpoints import AsyncCheckpoints
 from lakemem._async.database import AsyncDatabase, AsyncStorage
+from lakemem._async.embeddings import AsyncEmbeddings
 from lakemem._async.threads import AsyncThread
 from lakemem.connecting import connector_for
 from lakemem.context import resolve_thread_id
-from lakemem.embedding import CheckedEmbedder
-from lakemem.errors import EmbedderUnavailableError
 from lakemem.operations import memories, threads
-from lakemem.operations.memories import Embedded
 from lakemem.protocols import CredentialProvider, Embedder
 from lakemem.schema import schema_name
 from lakemem.target import Lakebase
 from lakemem.types import Health, Hit, MemoryRecord, ThreadInfo
 from lakemem.validation import check_identifier
-from lakemem.waiting import acall_blocking
-
-logger = logging.getLogger("lakemem")
 
 _UNCHANGED: Any = object()
 
@@ -380,37 +374,3 @@ class AsyncScopedMemory:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._owner}>"
-
-
-class AsyncEmbeddings:
-    """Asks the embedder off the event loop and in time, and does without it where it fails."""
-
-    def __init__(self, embedder: Embedder | None, deadline: float) -> None:
-        self._embedder = None if embedder is None else CheckedEmbedder(embedder)
-        self._deadline = deadline
-        self._failing = False
-
-    async def embed(self, text: str | None) -> Embedded:
-        """Return the vector of a text; an empty one without a text, without an embedder, or while it is down.
-
-        Raises:
-            EmbeddingError: the embedder returned something that is not a vector.
-        """
-        embedder = self._embedder
-        if embedder is None or text is None:
-            return Embedded()
-        try:
-            [vector] = await acall_blocking(lambda: embedder.embed([text]), deadline=self._deadline)
-        except (EmbedderUnavailableError, TimeoutError) as error:
-            self._note(failing=True, detail=str(error) or f"no answer within {self._deadline:g} s")
-            return Embedded()
-        self._note(failing=False)
-        return Embedded.of(vector, embedder.model)
-
-    def _note(self, *, failing: bool, detail: str = "") -> None:
-        if failing != self._failing:
-            self._failing = failing
-            if failing:
-                logger.warning("the embedder is down, search goes by words alone: %s", detail)
-            else:
-                logger.warning("the embedder is back")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from datetime import datetime
@@ -12,21 +11,16 @@ from typing import Any
 
 from lakemem._sync.checkpoints import Checkpoints
 from lakemem._sync.database import Database, Storage
+from lakemem._sync.embeddings import Embeddings
 from lakemem._sync.threads import Thread
 from lakemem.connecting import connector_for
 from lakemem.context import resolve_thread_id
-from lakemem.embedding import CheckedEmbedder
-from lakemem.errors import EmbedderUnavailableError
 from lakemem.operations import memories, threads
-from lakemem.operations.memories import Embedded
 from lakemem.protocols import CredentialProvider, Embedder
 from lakemem.schema import schema_name
 from lakemem.target import Lakebase
 from lakemem.types import Health, Hit, MemoryRecord, ThreadInfo
 from lakemem.validation import check_identifier
-from lakemem.waiting import call_blocking
-
-logger = logging.getLogger("lakemem")
 
 _UNCHANGED: Any = object()
 
@@ -379,37 +373,3 @@ class ScopedMemory:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._owner}>"
-
-
-class Embeddings:
-    """Asks the embedder off the event loop and in time, and does without it where it fails."""
-
-    def __init__(self, embedder: Embedder | None, deadline: float) -> None:
-        self._embedder = None if embedder is None else CheckedEmbedder(embedder)
-        self._deadline = deadline
-        self._failing = False
-
-    def embed(self, text: str | None) -> Embedded:
-        """Return the vector of a text; an empty one without a text, without an embedder, or while it is down.
-
-        Raises:
-            EmbeddingError: the embedder returned something that is not a vector.
-        """
-        embedder = self._embedder
-        if embedder is None or text is None:
-            return Embedded()
-        try:
-            [vector] = call_blocking(lambda: embedder.embed([text]), deadline=self._deadline)
-        except (EmbedderUnavailableError, TimeoutError) as error:
-            self._note(failing=True, detail=str(error) or f"no answer within {self._deadline:g} s")
-            return Embedded()
-        self._note(failing=False)
-        return Embedded.of(vector, embedder.model)
-
-    def _note(self, *, failing: bool, detail: str = "") -> None:
-        if failing != self._failing:
-            self._failing = failing
-            if failing:
-                logger.warning("the embedder is down, search goes by words alone: %s", detail)
-            else:
-                logger.warning("the embedder is back")
