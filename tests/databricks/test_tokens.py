@@ -116,6 +116,27 @@ async def test_connections_closed_by_the_server_are_replaced_unnoticed(
     assert [record.value for record in found if record] == list(range(8))
 
 
+async def test_a_lakebase_that_wakes_up_is_waited_for(
+    app: LakebaseEmulator, memory: AsyncMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = memory.for_user("alice")
+    await user.save("color", "green")
+    monkeypatch.setattr(app.workspace, "wake_delay", 1.0)
+    assert app.suspend(app.endpoint) > 0
+    started = time.monotonic()
+    assert [record.value for record in await user.items()] == ["green"]
+    assert time.monotonic() - started > 0.9
+
+
+async def test_a_lakebase_that_starts_is_waited_for(app: LakebaseEmulator) -> None:
+    lakebase = app.workspace.instances[app.instance].lakebase
+    lakebase.ready_at = time.time() + 1.5
+    started = time.monotonic()
+    async with AsyncMemory(migrate=True) as memory:
+        assert (await memory.health()).status == "ok"
+    assert time.monotonic() - started > 1.4
+
+
 FAULTS = {
     "rate limit": lambda faults: faults.rate_limit(CREDENTIALS, retry_after=1),
     "500": lambda faults: faults.error(CREDENTIALS, 500),
