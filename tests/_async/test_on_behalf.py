@@ -171,7 +171,8 @@ async def test_the_newest_token_of_a_user_makes_their_next_login(memory: AsyncMe
     def login_as(token: Callable[[], str]) -> AsyncMemory:
         seen.append(token())
         tokens.append(token)
-        return memory.logged_in_as(CachedCredentials(lambda: Credential("unused")))
+        password = str(memory.target.parameters.get("password", "unused"))
+        return memory.logged_in_as(CachedCredentials(lambda: Credential(password)))
 
     tokens: list[Callable[[], str]] = []
     async with AsyncOnBehalfOf(memory, identify=lambda token: "alice", login_as=login_as) as users:

@@ -170,7 +170,8 @@ def test_the_newest_token_of_a_user_makes_their_next_login(memory: Memory) -> No
     def login_as(token: Callable[[], str]) -> Memory:
         seen.append(token())
         tokens.append(token)
-        return memory.logged_in_as(CachedCredentials(lambda: Credential("unused")))
+        password = str(memory.target.parameters.get("password", "unused"))
+        return memory.logged_in_as(CachedCredentials(lambda: Credential(password)))
 
     tokens: list[Callable[[], str]] = []
     with OnBehalfOf(memory, identify=lambda token: "alice", login_as=login_as) as users:
