@@ -83,15 +83,17 @@ def test_the_sync_pool_rotates_too(short_lived: LakebaseEmulator) -> None:
     assert short_lived.requests.count(LOGINS, status=401) == 0
 
 
-async def test_a_revoked_token_costs_one_refresh_and_one_retry(app: LakebaseEmulator, memory: AsyncMemory) -> None:
-    user = memory.for_user("alice")
-    await user.save("color", "green")
-    app.requests.clear()
-    assert app.revoke() >= 1
-    app.close_connections()
-    assert [record.value for record in await user.items()] == ["green"]
+async def test_a_revoked_token_costs_one_refresh_and_one_retry(app: LakebaseEmulator) -> None:
+    # One connection at the most: a pool that grows may be opening another one with the old token.
+    async with AsyncMemory(migrate=True, max_size=1) as memory:
+        user = memory.for_user("alice")
+        await user.save("color", "green")
+        app.requests.clear()
+        assert app.revoke() >= 1
+        app.close_connections()
+        assert [record.value for record in await user.items()] == ["green"]
     assert app.requests.count(CREDENTIALS) == 1
-    assert 1 <= app.requests.count(LOGINS, status=401) <= 2, "the pool may have been opening two connections"
+    assert app.requests.count(LOGINS, status=401) == 1
 
 
 async def test_a_login_that_is_refused_for_good_says_so_after_one_retry(app: LakebaseEmulator) -> None:
