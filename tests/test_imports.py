@@ -143,3 +143,10 @@ def test_a_missing_extra_is_an_error_with_the_line_that_installs_it(
     said = run(BLOCK.format(module=missing) + setup + REPORT).strip()
     assert said.startswith(f"{extra}|")
     assert said.endswith(f'pip install "lakemem[{extra}]"')
+
+
+def test_a_star_import_brings_every_public_name() -> None:
+    names: dict[str, object] = {}
+    exec("from lakemem import *", names)
+    assert set(lakemem.__all__) <= set(names)
+    assert {"AsyncMemory", "Memory", "Lakebase", "resolve_context", "degrading"} <= set(lakemem.__all__)

@@ -110,6 +110,8 @@ _ROOMS = {
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
+__all__ = tuple(_ROOM_OF)
+
 
 def __getattr__(name: str) -> Any:
     """Load a public name at its first use, so that `import lakemem` costs next to nothing."""
