@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from lakemem import AsyncMemory, Lakebase, Memory
+from lakemem import AsyncMemory, ConfigurationError, Lakebase, Memory
 from lakemem.cli import main
+from lakemem.integrations.databricks.roles import create_role
 from lakemem.testing import LakebaseEmulator
 
 
@@ -48,6 +49,12 @@ def test_grants_make_the_role_of_a_new_app_and_all_that_it_needs(
     with Memory() as memory:
         memory.for_user("alice").save("color", "green")
         assert len(memory.for_user("alice").search("green")) == 1
+
+
+def test_a_kind_of_identity_that_there_is_not_is_refused_before_anything_is_asked(app: LakebaseEmulator) -> None:
+    with pytest.raises(ConfigurationError, match="SERVICE_PRINCIPAL"):
+        create_role(Lakebase.from_env(), "x", kind="USER'); DROP TABLE threads; --")  # type: ignore[arg-type]
+    assert app.requests.count() == 0
 
 
 async def test_the_doctor_finds_nothing_wrong_where_nothing_is(

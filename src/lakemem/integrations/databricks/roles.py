@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
+from lakemem.errors import ConfigurationError
 from lakemem.lakebase import Located, Workspace, asking
 from lakemem.target import Lakebase
 
@@ -24,14 +25,18 @@ def create_role(
         kind: which of them; by default what the name looks like.
 
     Raises:
+        ConfigurationError: there is no such kind.
         CredentialError: this identity may not create roles.
         StorageUnavailableError: there is no such Lakebase.
     """
+    kind = kind or _kind_of(name)
+    if kind not in get_args(IdentityKind):
+        raise ConfigurationError(f"an identity is one of {', '.join(get_args(IdentityKind))}, not {kind!r}")
     workspace = Workspace(workspace_client)
     located = workspace.locate(target)
     make = _create_branch_role if located.autoscaling else _create_instance_role
     with asking(f"a role for {name}"):
-        make(workspace.client, located, name, kind or _kind_of(name))
+        make(workspace.client, located, name, kind)
 
 
 def _kind_of(name: str) -> IdentityKind:
