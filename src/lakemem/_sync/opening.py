@@ -6,40 +6,16 @@ from __future__ import annotations
 import uuid
 from typing import TypeVar
 
-from lakemem._sync.database import Storage
+from lakemem._sync.wrapping import WrappedStorage
 from lakemem.operations import Operation
-from lakemem.types import Health
 
 T = TypeVar("T")
 
 
-class Opening:
+class Opening(WrappedStorage):
     """Opens a storage when it is first used, for code that knows no `open`."""
 
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-
-    @property
-    def is_open(self) -> bool:
-        return self._storage.is_open
-
-    @property
-    def is_degraded(self) -> bool:
-        return self._storage.is_degraded
-
-    def open(self) -> None:
-        self._storage.open()
-
-    def close(self) -> None:
-        self._storage.close()
-
-    def setup(self) -> list[str]:
-        return self._storage.setup()
-
-    def health(self) -> Health:
-        return self._storage.health()
-
     def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T:
-        if not self._storage.is_open:
-            self._storage.open()
-        return self._storage.run(operation, write_id=write_id)
+        if not self.is_open:
+            self.open()
+        return super().run(operation, write_id=write_id)

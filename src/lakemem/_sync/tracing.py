@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 from lakemem._sync.database import Storage
+from lakemem._sync.wrapping import WrappedStorage
 from lakemem.operations import Operation
-from lakemem.types import Health
 
 T = TypeVar("T")
 
@@ -21,35 +21,15 @@ class Observer(Protocol):
     def __call__(self, operation: Operation[Any], /) -> AbstractContextManager[Callable[[Any], None]]: ...
 
 
-class TracedStorage:
+class TracedStorage(WrappedStorage):
     """Stands before a storage and shows its operations to an observer."""
 
     def __init__(self, storage: Storage, observer: Observer) -> None:
-        self._storage = storage
+        super().__init__(storage)
         self._observer = observer
-
-    @property
-    def is_open(self) -> bool:
-        return self._storage.is_open
-
-    @property
-    def is_degraded(self) -> bool:
-        return self._storage.is_degraded
-
-    def open(self) -> None:
-        self._storage.open()
-
-    def close(self) -> None:
-        self._storage.close()
-
-    def setup(self) -> list[str]:
-        return self._storage.setup()
-
-    def health(self) -> Health:
-        return self._storage.health()
 
     def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T:
         with self._observer(operation) as note:
-            result = self._storage.run(operation, write_id=write_id)
+            result = super().run(operation, write_id=write_id)
             note(result)
         return result

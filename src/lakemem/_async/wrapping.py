@@ -1,0 +1,42 @@
+"""What stands before a storage: it passes everything on, and a subclass does one thing more."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TypeVar
+
+from lakemem._async.database import AsyncStorage
+from lakemem.operations import Operation
+from lakemem.types import Health
+
+T = TypeVar("T")
+
+
+class AsyncWrappedStorage:
+    """Passes everything on to another storage."""
+
+    def __init__(self, storage: AsyncStorage) -> None:
+        self._storage = storage
+
+    @property
+    def is_open(self) -> bool:
+        return self._storage.is_open
+
+    @property
+    def is_degraded(self) -> bool:
+        return self._storage.is_degraded
+
+    async def open(self) -> None:
+        await self._storage.open()
+
+    async def close(self) -> None:
+        await self._storage.close()
+
+    async def setup(self) -> list[str]:
+        return await self._storage.setup()
+
+    async def health(self) -> Health:
+        return await self._storage.health()
+
+    async def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T:
+        return await self._storage.run(operation, write_id=write_id)
