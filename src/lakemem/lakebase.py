@@ -249,10 +249,15 @@ def _locate(client: WorkspaceClient, target: Lakebase) -> Located:
     return _located_instance(client.database.get_database_instance(target.name))
 
 
+def is_read_write(endpoint: Endpoint) -> bool:
+    """Whether an endpoint takes writes; a branch has one such at the most."""
+    kind = endpoint.status.endpoint_type if endpoint.status else None
+    return kind is not None and "READ_WRITE" in kind.value
+
+
 def _read_write_endpoint(client: WorkspaceClient, branch: str) -> Endpoint:
     for endpoint in client.postgres.list_endpoints(branch):
-        kind = endpoint.status.endpoint_type if endpoint.status else None
-        if kind is not None and "READ_WRITE" in kind.value:
+        if is_read_write(endpoint):
             return endpoint
     raise StorageUnavailableError(f"the branch {branch} has no read-write endpoint: create one", retryable=False)
 

@@ -3,6 +3,15 @@
 -- name: role_exists
 SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %(role)s);
 
+-- name: vector_schema
+SELECT n.nspname
+FROM pg_catalog.pg_extension AS e
+JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
+WHERE e.extname = 'vector';
+
+-- name: database
+SELECT current_database(), has_database_privilege(%(role)s::name, current_database(), 'CONNECT');
+
 -- name: missing
 SELECT 'CONNECT', 'DATABASE', current_database()::text
 WHERE NOT has_database_privilege(%(role)s::name, current_database(), 'CONNECT')

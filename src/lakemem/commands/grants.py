@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
+from lakemem._sql import bind_statements
 from lakemem._sync.database import Login
 from lakemem.commands.targets import add_target, connected, target_of
 from lakemem.errors import ConfigurationError
 from lakemem.grants import Missing, grant_statements, missing_rights
-from lakemem.schema import schema_name
+from lakemem.schema import DEFAULT_SCHEMA, schema_name
 from lakemem.target import Lakebase
 
 
@@ -60,8 +61,8 @@ def _apply(connection: Login, target: Lakebase, role: str, schema: str, *, own_r
 
 def _closed_database(connection: Login, role: str) -> str | None:
     """The database, where the role may not connect to it yet: its owner alone can give that."""
-    query = "SELECT current_database(), has_database_privilege(%s::name, current_database(), 'CONNECT')"
-    name, open_to_role = connection.execute(query, [role]).fetchone() or ("", True)
+    query = bind_statements(DEFAULT_SCHEMA)["grants.database"]
+    name, open_to_role = connection.execute(query, {"role": role}).fetchone() or ("", True)
     return None if open_to_role else str(name)
 
 
@@ -77,10 +78,7 @@ def _create_role(target: Lakebase, role: str) -> None:
 
 
 def _vector_schema(connection: Login) -> str:
-    row = connection.execute(
-        "SELECT n.nspname FROM pg_catalog.pg_extension AS e"
-        " JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
-    ).fetchone()
+    row = connection.execute(bind_statements(DEFAULT_SCHEMA)["grants.vector_schema"]).fetchone()
     return str(row[0]) if row else "public"
 
 

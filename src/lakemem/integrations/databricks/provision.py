@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from lakemem.errors import ConfigurationError
-from lakemem.lakebase import Workspace, asking
+from lakemem.lakebase import Workspace, asking, is_read_write
 from lakemem.target import DEFAULT_LAKEBASE_DATABASE, Lakebase
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def provision_endpoint(
         branch_path = f"projects/{project}/branches/{branch}"
         _ensure_project(client, project, tell)
         _ensure_branch(client, project, branch, tell)
-        endpoint = next((found for found in client.postgres.list_endpoints(branch_path) if _is_read_write(found)), None)
+        endpoint = next((found for found in client.postgres.list_endpoints(branch_path) if is_read_write(found)), None)
         if endpoint is None:
             tell(f"creating endpoint {DEFAULT_ENDPOINT} with {min_cu:g} to {max_cu:g} CU")
             client.postgres.create_endpoint(branch_path, _endpoint(min_cu, max_cu), DEFAULT_ENDPOINT).wait()
@@ -147,11 +147,6 @@ def _ensure_branch(client: WorkspaceClient, project: str, branch: str, tell: Tel
     except NotFound:
         tell(f"creating branch {branch}")
         client.postgres.create_branch(f"projects/{project}", Branch(spec=BranchSpec(no_expiry=True)), branch).wait()
-
-
-def _is_read_write(endpoint: Endpoint) -> bool:
-    kind = endpoint.status.endpoint_type if endpoint.status else None
-    return kind is not None and "READ_WRITE" in kind.value
 
 
 def _size(endpoint: Endpoint) -> tuple[float | None, float | None]:
