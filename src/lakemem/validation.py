@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ MAX_NAMESPACE_BYTES = 600
 MAX_ITEM_BYTES = 8 * 1024 * 1024
 MAX_VALUE_BYTES = 1024 * 1024
 MAX_METADATA_BYTES = 64 * 1024
+MAX_TITLE = 500
 MAX_INDEXED_TEXT = 100_000
 # What was written must be readable from within any stack, and Python reads JSON by recursion.
 MAX_DEPTH = 200
@@ -126,6 +128,14 @@ def check_ordinal(name: str, number: object) -> int | None:
     return number
 
 
+def check_place(name: str, number: object) -> int:
+    """Return a position in a thread: a whole number from 0 that Postgres can hold."""
+    place = check_ordinal(name, number)
+    if place is None:
+        raise InvalidInputError(f"{name} must be a position, not None")
+    return place
+
+
 def check_fraction(name: str, number: object, *, least: int) -> float:
     """Return a number from `least` to 1."""
     if isinstance(number, bool) or not isinstance(number, int | float) or not least <= number <= 1:
@@ -164,6 +174,31 @@ def check_text(name: str, value: object) -> str:
     if not value.strip():
         raise InvalidInputError(f"{name} must not be empty")
     return value
+
+
+def check_title(title: object) -> str | None:
+    """Return the title of a thread: None, or a text of at most 500 characters that Postgres can hold."""
+    if title is None:
+        return None
+    text = check_text("title", title)
+    if len(text) > MAX_TITLE:
+        raise InvalidInputError(f"title has {len(text):,} characters; at most {MAX_TITLE} are allowed")
+    if _has_unindexable_text(text):
+        raise InvalidInputError("title must not contain NUL characters or lone surrogates")
+    return text
+
+
+def check_cursor(name: str, cursor: object) -> tuple[datetime, str]:
+    """Return the moment and the thread id that a cursor of a listing holds."""
+    try:
+        if not isinstance(cursor, str):
+            raise ValueError
+        moment, _, thread_id = urlsafe_b64decode(cursor.encode("ascii")).decode().partition(" ")
+        updated_at = datetime.fromisoformat(moment)
+        check_datetime(name, updated_at)
+        return updated_at, check_identifier(name, thread_id)
+    except ValueError:
+        raise InvalidInputError(f"{name} must be the cursor of a thread that a listing returned") from None
 
 
 def indexable(text: str) -> str:
