@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 PEERS := .venv-peers
 OLDEST := .venv-oldest
 
-.PHONY: demo test test-emulator test-peers test-oldest soak lint generate lock docs clean
+.PHONY: demo test test-emulator test-peers test-oldest soak bench-short-term lint generate lock docs clean
 
 demo: $(STAMP)
 	$(BIN)/lakemem demo $(ARGS)
@@ -20,6 +20,11 @@ test-emulator: $(STAMP)
 # Short-lived tokens under load, beside the Databricks packages' pool where `make test-peers` has installed it.
 soak: $(STAMP)
 	$(BIN)/python benchmarks/soak.py $(ARGS)
+
+# Sessions and checkpoints beside the libraries that do the same; the Databricks session too, where `make test-peers`
+# has installed it. ARGS=--quick sees that it works.
+bench-short-term: $(STAMP)
+	$(BIN)/python benchmarks/short_term.py $(ARGS)
 
 # What depends on other libraries, on the oldest versions that lakemem allows.
 test-oldest: $(OLDEST)/installed

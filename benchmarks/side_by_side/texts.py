@@ -1,0 +1,59 @@
+"""Texts that are the same in every run, and that a compressor cannot make light of."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+LETTERS = "eeeeaaaoooiiuttttnnnsssrrrllhhddccmmpgfbvywkjxqz"
+
+
+class Texts:
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def of(self, length: int) -> str:
+        """Words of random letters, this many characters in all."""
+        words: list[str] = []
+        while sum(map(len, words)) + len(words) <= length:
+            words.append("".join(self._random.choices(LETTERS, k=self._random.randint(2, 10))))
+        return " ".join(words)[:length]
+
+    def uuid(self) -> str:
+        return f"{self._random.getrandbits(128):032x}"
+
+
+def question(texts: Texts) -> dict[str, Any]:
+    """What a user says, as the Agents SDK stores it: about 136 characters of JSON."""
+    return {"role": "user", "content": texts.of(104)}
+
+
+def answer(texts: Texts) -> dict[str, Any]:
+    """What the assistant says, as the Agents SDK stores it: about 375 characters of JSON."""
+    return {
+        "id": f"msg_{texts.uuid()}",
+        "content": [{"annotations": [], "text": texts.of(190), "type": "output_text", "logprobs": []}],
+        "role": "assistant",
+        "status": "completed",
+        "type": "message",
+    }
+
+
+def turns(seed: int, count: int) -> list[list[dict[str, Any]]]:
+    texts = Texts(seed)
+    return [[question(texts), answer(texts)] for _ in range(count)]
+
+
+def message_pair(texts: Texts, length: int) -> list[Any]:
+    """A HumanMessage and an AIMessage of LangChain, each with a text of `length` characters."""
+    from langchain_core.messages import AIMessage, HumanMessage
+
+    return [
+        HumanMessage(content=texts.of(length), id=texts.uuid()),
+        AIMessage(
+            content=texts.of(length),
+            id=f"run-{texts.uuid()}",
+            response_metadata={"finish_reason": "stop", "model_name": "a-model"},
+            usage_metadata={"input_tokens": 1200, "output_tokens": 90, "total_tokens": 1290},
+        ),
+    ]
