@@ -53,6 +53,10 @@ if TYPE_CHECKING:
     from lakemem.types import Message as Message
     from lakemem.types import RequestContext as RequestContext
     from lakemem.types import ThreadInfo as ThreadInfo
+    from lakemem.types import TokenUsage as TokenUsage
+    from lakemem.types import Turn as Turn
+    from lakemem.windows import Window as Window
+    from lakemem.windows import estimate_tokens as estimate_tokens
 
 
 __version__ = "0.1.0"
@@ -106,7 +110,10 @@ _ROOMS = {
         "Message",
         "RequestContext",
         "ThreadInfo",
+        "TokenUsage",
+        "Turn",
     ),
+    "lakemem.windows": ("Window", "estimate_tokens"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -15,6 +15,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "migrations": ("SELECT",),
     "threads": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "thread_items": ("SELECT", "INSERT", "DELETE"),
+    "run_usage": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "checkpoints": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "checkpoint_blobs": ("SELECT", "INSERT", "DELETE"),
     "checkpoint_writes": ("SELECT", "INSERT", "UPDATE", "DELETE"),

@@ -41,6 +41,9 @@ WHERE owner = %(owner)s AND thread_id = %(thread_id)s AND {not_expired} AND posi
 RETURNING item::text;
 
 -- name: clear
+WITH usage AS (
+    DELETE FROM {schema}.run_usage WHERE owner = %(owner)s AND thread_id = %(thread_id)s
+)
 DELETE FROM {schema}.thread_items WHERE owner = %(owner)s AND thread_id = %(thread_id)s;
 
 -- name: rewind
