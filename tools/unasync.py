@@ -22,7 +22,7 @@ RULES = [
     (r"\bawait ", ""),
     (r"\basyncio\.Lock\b", "threading.Lock"),
     (r"\bimport asyncio\b", "import threading"),
-    (r"\bAsync(ConnectionPool|Connection|Iterator|Generator)\b", r"\1"),
+    (r"\bAsync(ConnectionPool|Connection|Cursor|Iterator|Generator)\b", r"\1"),
     (r"\basynccontextmanager\b", "contextmanager"),
     (r"\bAsync([A-Z]\w+)", r"\1"),
     (r"\bacall_blocking\b", "call_blocking"),

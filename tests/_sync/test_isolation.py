@@ -80,13 +80,15 @@ def test_every_table_is_confined_also_for_its_owner(target: Lakebase) -> None:
         target,
         """
         SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity,
-            (SELECT array_agg(p.polname::text) FROM pg_policy AS p WHERE p.polrelid = c.oid)
+            (SELECT array_agg(p.polname::text ORDER BY p.polname) FROM pg_policy AS p WHERE p.polrelid = c.oid)
         FROM pg_class AS c
         WHERE c.relnamespace = 'lakemem'::regnamespace AND c.relkind IN ('r', 'p')
         ORDER BY c.relname
         """,
     )
-    expected = [(name, True, True, ["owner_only"]) for name in TABLES]
+    expected = [
+        (name, True, True, ["expired", "owner_only"] if name == "memories" else ["owner_only"]) for name in TABLES
+    ]
     assert tables == sorted([*expected, ("migrations", True, True, ["everybody"])])
 
 
@@ -95,7 +97,7 @@ def test_every_policy_holds_reading_and_writing_of_every_role_to_the_owner(targe
         target,
         """
         SELECT tablename, permissive, roles::text, cmd, qual = with_check, qual
-        FROM pg_policies WHERE schemaname = 'lakemem' AND tablename <> 'migrations'
+        FROM pg_policies WHERE schemaname = 'lakemem' AND tablename <> 'migrations' AND policyname = 'owner_only'
         """,
     )
     assert sorted(table for table, *_ in policies) == sorted(TABLES)

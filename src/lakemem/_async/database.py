@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from lakemem._async.migrate import AsyncMigrator
@@ -191,27 +191,26 @@ class AsyncDatabase:
         # end async only
         try:
             try:
-                rows = await self._rows(operation, write_id)
+                answers = await self._answers(operation, write_id)
             except psycopg.OperationalError as error:
                 if not broke(error) or (operation.writes and write_id is None):
                     raise
-                rows = await self._rows(operation, write_id)
+                answers = await self._answers(operation, write_id)
         except psycopg.errors.UniqueViolation as error:
             if write_id is not None and error.diag.table_name == "applied_writes":
                 return operation.fallback
             raise translate(error) from None
         except psycopg.Error as error:
             raise self._translated(error) from None
-        return operation.parse(rows)
+        return operation.result(answers)
 
     def _usable_pool(self) -> AsyncConnectionPool[AsyncLogin]:
         if self._pool is None:
             raise ConfigurationError("the memory is not open: use `async with`, `with`, or call open()")
         return self._pool
 
-    async def _rows(self, operation: Operation[Any], write_id: uuid.UUID | None) -> Sequence[Row]:
+    async def _answers(self, operation: Operation[Any], write_id: uuid.UUID | None) -> list[Sequence[Row]]:
         async with self._usable_pool().connection() as connection:
-            statement = self._statements[operation.statement]
             async with connection.pipeline():
                 await connection.execute(_SET_OWNER, [operation.owner])
                 if write_id is not None:
@@ -219,13 +218,16 @@ class AsyncDatabase:
                         self._statements["writes.mark"],
                         {"owner": operation.owner, "write_id": write_id},
                     )
-                if operation.lock is not None:
-                    await connection.execute(_LOCK, [operation.lock])
-                if operation.first is not None:
-                    await connection.execute(self._statements[operation.first], operation.parameters)
-                cursor = connection.cursor(binary=True)
-                await cursor.execute(statement, operation.parameters)
-            return await cursor.fetchall() if cursor.description else []
+                cursors = [await self._send(connection, part) for part in operation.parts or (operation,)]
+            return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+    async def _send(self, connection: AsyncConnection[Row], operation: Operation[Any]) -> AsyncCursor[Row]:
+        if operation.lock is not None:
+            await connection.execute(_LOCK, [operation.lock])
+        if operation.first is not None:
+            await connection.execute(self._statements[operation.first], operation.parameters)
+        cursor = connection.cursor(binary=True)
+        return await cursor.execute(self._statements[operation.statement], operation.parameters)
 
     async def health(self) -> Health:
         """Ask Postgres how it is."""

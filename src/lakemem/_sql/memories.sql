@@ -12,19 +12,19 @@ WITH moment AS MATERIALIZED (
     SET valid_to = moment.at, superseded_by = moment.latest + 1
     FROM moment
     WHERE m.owner = %(owner)s AND m.namespace = %(namespace)s::text[] AND m.key = %(key)s AND m.valid_to IS NULL
-    RETURNING m.version
+    RETURNING CASE WHEN m.expires_at IS NULL OR m.expires_at > moment.at THEN m.created_at END AS created_at
 ), saved AS (
     INSERT INTO {schema}.memories (
         owner, namespace, key, version, value, text, metadata, embedding, embedding_model, content_hash,
-        importance, thread_id, position, occurred_at, expires_at, valid_from
+        importance, thread_id, position, occurred_at, expires_at, valid_from, created_at
     )
     SELECT
         %(owner)s, %(namespace)s::text[], %(key)s, moment.latest + 1, %(value)s::json, %(text)s,
         %(metadata)s::jsonb, %(embedding)s::text::{vector}.halfvec, %(embedding_model)s, %(content_hash)s::bytea,
         %(importance)s, %(thread_id)s, %(position)s, %(occurred_at)s,
-        moment.at + make_interval(secs => %(expires_in)s::float8), moment.at
+        moment.at + make_interval(secs => %(expires_in)s::float8), moment.at, coalesce(before.created_at, moment.at)
     -- Reading from `closed` makes Postgres close the old version first.
-    FROM moment, (SELECT count(*) FROM closed) AS after_closing
+    FROM moment, (SELECT max(created_at) AS created_at FROM closed) AS before
     RETURNING version, valid_from, expires_at
 ), event AS (
     INSERT INTO {schema}.memory_events (owner, namespace, key, version, action)
@@ -49,7 +49,7 @@ WITH moment AS MATERIALIZED (
 ), saved AS (
     INSERT INTO {schema}.memories (
         owner, namespace, key, version, value, text, metadata, embedding, embedding_model, content_hash,
-        importance, thread_id, position, occurred_at, expires_at, valid_from
+        importance, thread_id, position, occurred_at, expires_at, ttl, valid_from, created_at
     )
     SELECT
         old.owner, old.namespace, old.key, moment.latest + 1,
@@ -59,7 +59,8 @@ WITH moment AS MATERIALIZED (
         CASE WHEN %(text)s::text IS NULL THEN old.embedding_model ELSE %(embedding_model)s END,
         coalesce(%(content_hash)s::bytea, old.content_hash),
         old.importance, old.thread_id, old.position, old.occurred_at,
-        coalesce(moment.at + make_interval(secs => %(expires_in)s::float8), old.expires_at), moment.at
+        coalesce(moment.at + make_interval(secs => %(expires_in)s::float8), old.expires_at),
+        CASE WHEN %(expires_in)s::float8 IS NULL THEN old.ttl END, moment.at, old.created_at
     FROM closed AS old, moment
     RETURNING *
 ), event AS (

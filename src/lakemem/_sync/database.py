@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 import psycopg
-from psycopg import Connection
+from psycopg import Connection, Cursor
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from lakemem._sql import bind_statements
@@ -183,27 +183,26 @@ class Database:
         """
         try:
             try:
-                rows = self._rows(operation, write_id)
+                answers = self._answers(operation, write_id)
             except psycopg.OperationalError as error:
                 if not broke(error) or (operation.writes and write_id is None):
                     raise
-                rows = self._rows(operation, write_id)
+                answers = self._answers(operation, write_id)
         except psycopg.errors.UniqueViolation as error:
             if write_id is not None and error.diag.table_name == "applied_writes":
                 return operation.fallback
             raise translate(error) from None
         except psycopg.Error as error:
             raise self._translated(error) from None
-        return operation.parse(rows)
+        return operation.result(answers)
 
     def _usable_pool(self) -> ConnectionPool[Login]:
         if self._pool is None:
             raise ConfigurationError("the memory is not open: use `with`, `with`, or call open()")
         return self._pool
 
-    def _rows(self, operation: Operation[Any], write_id: uuid.UUID | None) -> Sequence[Row]:
+    def _answers(self, operation: Operation[Any], write_id: uuid.UUID | None) -> list[Sequence[Row]]:
         with self._usable_pool().connection() as connection:
-            statement = self._statements[operation.statement]
             with connection.pipeline():
                 connection.execute(_SET_OWNER, [operation.owner])
                 if write_id is not None:
@@ -211,13 +210,16 @@ class Database:
                         self._statements["writes.mark"],
                         {"owner": operation.owner, "write_id": write_id},
                     )
-                if operation.lock is not None:
-                    connection.execute(_LOCK, [operation.lock])
-                if operation.first is not None:
-                    connection.execute(self._statements[operation.first], operation.parameters)
-                cursor = connection.cursor(binary=True)
-                cursor.execute(statement, operation.parameters)
-            return cursor.fetchall() if cursor.description else []
+                cursors = [self._send(connection, part) for part in operation.parts or (operation,)]
+            return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+    def _send(self, connection: Connection[Row], operation: Operation[Any]) -> Cursor[Row]:
+        if operation.lock is not None:
+            connection.execute(_LOCK, [operation.lock])
+        if operation.first is not None:
+            connection.execute(self._statements[operation.first], operation.parameters)
+        cursor = connection.cursor(binary=True)
+        return cursor.execute(self._statements[operation.statement], operation.parameters)
 
     def health(self) -> Health:
         """Ask Postgres how it is."""

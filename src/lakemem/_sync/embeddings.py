@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from lakemem.embedding import CheckedEmbedder
 from lakemem.errors import EmbedderUnavailableError
@@ -28,16 +29,24 @@ class Embeddings:
         Raises:
             EmbeddingError: the embedder returned something that is not a vector.
         """
+        return (self.embed_all([text]))[0]
+
+    def embed_all(self, texts: Sequence[str | None]) -> list[Embedded]:
+        """Return the vectors of several texts, asked for at once; see :meth:`embed`."""
         embedder = self._embedder
-        if embedder is None or text is None:
-            return Embedded()
+        wanted = list(dict.fromkeys(text for text in texts if text is not None))
+        if embedder is None or not wanted:
+            return [Embedded()] * len(texts)
         try:
-            [vector] = call_blocking(lambda: embedder.embed([text]), deadline=self._deadline)
+            vectors = call_blocking(lambda: embedder.embed(wanted), deadline=self._deadline)
         except (EmbedderUnavailableError, TimeoutError) as error:
             self._note(failing=True, detail=str(error) or f"no answer within {self._deadline:g} s")
-            return Embedded()
+            return [Embedded()] * len(texts)
         self._note(failing=False)
-        return Embedded.of(vector, embedder.model)
+        found: dict[str | None, Embedded] = {
+            text: Embedded.of(vector, embedder.model) for text, vector in zip(wanted, vectors, strict=True)
+        }
+        return [found.get(text, Embedded()) for text in texts]
 
     def _note(self, *, failing: bool, detail: str = "") -> None:
         if failing != self._failing:

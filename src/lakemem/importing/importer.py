@@ -277,7 +277,9 @@ class Importer:
             "embedding_model": embedded.model,
             "content_hash": draft.content_hash,
             "expires_at": item.expires_at,
+            "ttl": item.ttl_minutes * 60 if item.ttl_minutes and item.ttl_minutes > 0 else None,
             "updated_at": item.updated_at,
+            "created_at": item.created_at,
         }
 
     def _execute(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:

@@ -68,8 +68,10 @@ class Write(NamedTuple):
 class Item(NamedTuple):
     key: str
     value: str
+    created_at: datetime
     updated_at: datetime
     expires_at: datetime | None
+    ttl_minutes: float | None
     vector: str | None
 
 
@@ -167,6 +169,7 @@ class Source:
             messages=sql.Identifier(self._messages),
             task_path=self._column("checkpoint_writes", "task_path", otherwise="''"),
             expires_at=self._column("store", "expires_at", otherwise="NULL::timestamptz"),
+            ttl_minutes=self._column("store", "ttl_minutes", otherwise="NULL"),
             vector=self._bound("vector") if self._with_vectors and statement == "items" else sql.SQL("NULL::text"),
         )
 

@@ -66,7 +66,9 @@ SELECT count(DISTINCT prefix) FROM {schema}.store;
 SELECT DISTINCT prefix FROM {schema}.store ORDER BY prefix;
 
 -- name: items
-SELECT i.key, i.value::text, coalesce(i.updated_at, i.created_at, 'epoch'), {expires_at}, {vector}
+SELECT
+    i.key, i.value::text, coalesce(i.created_at, i.updated_at, 'epoch'), coalesce(i.updated_at, i.created_at, 'epoch'),
+    {expires_at}, {ttl_minutes}::float8, {vector}
 FROM {schema}.store AS i
 WHERE i.prefix = %(prefix)s
 ORDER BY i.key;

@@ -27,6 +27,8 @@ class Operation(Generic[T]):
         writes: whether it changes something.
         lock: a name; operations with the same name wait for each other.
         first: a statement that runs before it, with the same parameters, so that it sees what that waited for.
+        parts: operations of the same owner that run in its place, see :func:`together`; `parse` is then given a row
+            for each, with its result.
     """
 
     statement: str
@@ -37,11 +39,40 @@ class Operation(Generic[T]):
     writes: bool = False
     lock: str | None = None
     first: str | None = None
+    waits: bool = True
+    parts: tuple[Operation[Any], ...] = ()
 
     @property
     def size(self) -> int:
         """Roughly the bytes that its parameters take."""
-        return sum(_size(value) for value in self.parameters.values())
+        return sum(part.size for part in self.parts) + sum(_size(value) for value in self.parameters.values())
+
+    def result(self, answers: Sequence[Rows]) -> T:
+        """Read the rows that came back: those of the statement, or of each part in their order."""
+        if not self.parts:
+            return self.parse(answers[0])
+        return self.parse([(part.parse(rows),) for part, rows in zip(self.parts, answers, strict=True)])
+
+
+def together(statement: str, parts: Sequence[Operation[Any]]) -> Operation[list[Any]]:
+    """Several operations of one owner as one: still one round trip, and one transaction.
+
+    Args:
+        statement: a name for them together, for those who look on.
+        parts: at least one; each runs after the one before it, and sees what that has done.
+
+    Returns:
+        An operation whose result is the list of theirs.
+    """
+    return Operation(
+        statement=statement,
+        owner=parts[0].owner,
+        parameters={},
+        parse=lambda rows: [result for (result,) in rows],
+        fallback=[part.fallback for part in parts],
+        writes=any(part.writes for part in parts),
+        parts=tuple(parts),
+    )
 
 
 def _size(value: Any) -> int:
