@@ -1,0 +1,280 @@
+"""The OpenAI Agents SDK: from a request to an answer, with the thread and the memories of its user."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any, cast
+
+from lakemem._async.memory import AsyncMemory, AsyncScopedMemory
+from lakemem.answering import Answering, answering
+from lakemem.context import Identify
+from lakemem.errors import MissingExtraError
+from lakemem.integrations.openai_session import LakebaseSession
+from lakemem.recalling import Recall, Recalled
+from lakemem.responses import (
+    AgentRequest,
+    Event,
+    Item,
+    ResponseEvents,
+    last_question,
+    new_id,
+    read_request,
+    response,
+    usage_of,
+)
+
+try:
+    from agents import RunConfig, Runner
+    from agents.items import HandoffOutputItem, ToolApprovalItem, ToolCallOutputItem
+    from agents.models.fake_id import FAKE_RESPONSES_ID
+    from agents.run import CallModelData, ModelInputData
+except ImportError as error:
+    raise MissingExtraError("openai-agents", "lakemem.integrations.openai_runner") from error
+
+if TYPE_CHECKING:
+    from agents import Agent, RunResult, RunResultStreaming, StreamEvent, Usage
+    from agents.items import RunItem
+
+_OF_ONE_MODEL_CALL = {f"response.{part}" for part in ("created", "in_progress", "queued")}
+_END_OF_A_MODEL_CALL = {f"response.{part}" for part in ("completed", "incomplete", "failed")}
+_ID_PREFIXES = {"message": "msg", "function_call": "fc", "reasoning": "rs"}
+
+
+async def respond(
+    agent: Agent[Any],
+    request: Any,
+    *,
+    memory: AsyncMemory | AsyncScopedMemory,
+    headers: Mapping[str, str] | None = None,
+    identify: Identify | None = None,
+    recall: Recall | bool = True,
+    run_config: RunConfig | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Answer a request with an agent that has the thread of the request and the memories of its user.
+
+    The thread is the run's session. Memories that fit the user's last message stand at the end of the instructions
+    of each agent of this run, those that are handed over to included; they are not stored, and no agent is changed.
+    The run's context is the :class:`~lakemem.RequestContext`, so that ``memory_tools(memory)`` work.
+
+    Args:
+        agent: whom to ask.
+        request: the parsed body: a dict, or an MLflow ``ResponsesAgentRequest``.
+        memory: open; with ``memory.for_user(...)`` the user is that one, who has to be verified then.
+        headers: the HTTP headers of the request.
+        identify: see :func:`~lakemem.resolve_user_id`; it may block.
+        recall: what to recall; False for nothing.
+        run_config, options: further arguments of ``Runner.run``, such as ``max_turns``.
+
+    Returns:
+        The answer in the shape of the Responses API, with ``custom_outputs``: the ``thread_id`` to send along with
+        the next request, ``memory: "degraded"`` for an answer without memory, and the ``interrupts`` that a tool's
+        approval waits for.
+
+    Raises:
+        InvalidInputError: the request is not one that can be answered. Nothing ran, and nothing was written.
+        IdentityError: deployed, and no verified user.
+        StorageError: memory is down, and is not a :func:`~lakemem.degrading` one.
+    """
+    run = await _prepared(read_request(request), memory, headers, identify, recall, run_config, options)
+    result = await Runner.run(agent, **run.arguments)
+    events = ResponseEvents()
+    return response(
+        events.id,
+        events.created_at,
+        _output(result.new_items),
+        status="completed",
+        usage=_usage(result.context_wrapper.usage),
+        custom_outputs=run.answering.custom_outputs(_interrupts(result)),
+    )
+
+
+def stream(
+    agent: Agent[Any],
+    request: Any,
+    *,
+    memory: AsyncMemory | AsyncScopedMemory,
+    headers: Mapping[str, str] | None = None,
+    identify: Identify | None = None,
+    recall: Recall | bool = True,
+    run_config: RunConfig | None = None,
+    **options: Any,
+) -> AsyncGenerator[Event, None]:
+    """Answer a request as :func:`respond` does, and give the events of the Responses API as they come.
+
+    The last one is ``response.completed`` with the whole answer, its usage and its ``custom_outputs``. Where the run
+    fails it is ``response.failed``, and the error is raised after it. To close the stream early, or to cancel who
+    reads it, cancels the run: the thread then has what the user said, and each turn of the agent's that was over.
+
+    Raises:
+        InvalidInputError: at the call itself, if the request cannot be answered; all else at the first event.
+    """
+    asked = read_request(request)
+    return _events(agent, lambda: _prepared(asked, memory, headers, identify, recall, run_config, options))
+
+
+async def _events(agent: Agent[Any], prepared: Callable[[], Awaitable[_Run]]) -> AsyncGenerator[Event, None]:
+    run = await prepared()
+    events = ResponseEvents()
+    yield events.created()
+    result = Runner.run_streamed(agent, **run.arguments)
+    translation = _Translation(events)
+    try:
+        async with aclosing(cast("AsyncGenerator[StreamEvent, None]", result.stream_events())) as happenings:
+            try:
+                async for happening in happenings:
+                    for event in translation.of(happening):
+                        yield event
+            finally:
+                if not result.is_complete:
+                    result.cancel()
+    except Exception as failure:
+        yield events.failed(failure, run.answering.custom_outputs())
+        raise
+    except BaseException:
+        # Closed or cancelled. What the SDK has cancelled is over when its events are read to their end.
+        with suppress(Exception):
+            async for _ in result.stream_events():
+                pass
+        raise
+    yield events.completed(_usage(result.context_wrapper.usage), run.answering.custom_outputs(_interrupts(result)))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Run:
+    """A run of a request: the arguments for the SDK's Runner, and whom it is for."""
+
+    answering: Answering
+    arguments: dict[str, Any]
+
+
+async def _prepared(
+    request: AgentRequest,
+    memory: AsyncMemory | AsyncScopedMemory,
+    headers: Mapping[str, str] | None,
+    identify: Identify | None,
+    recall: Recall | bool,
+    run_config: RunConfig | None,
+    options: dict[str, Any],
+) -> _Run:
+    asked = await answering(request, memory, headers, identify)
+    thread = asked.user.thread(asked.context.thread_id)
+    items, recalled = await asyncio.gather(
+        asked.new_items(thread), asked.recall(last_question(asked.request.items), recall)
+    )
+    arguments = {
+        "input": items,
+        "context": asked.context,
+        "session": LakebaseSession(thread),
+        "run_config": _with_memories(run_config or RunConfig(), recalled, asked),
+    }
+    return _Run(asked, {**arguments, **options})
+
+
+def _with_memories(run_config: RunConfig, recalled: Recalled, answering: Answering) -> RunConfig:
+    """The caller's config with memories at the end of the instructions, and the SDK's traces grouped by thread."""
+    theirs = run_config.call_model_input_filter
+
+    async def filtered(data: CallModelData[Any]) -> ModelInputData:
+        answering.look()  # The session was just read.
+        asked = data.model_data if theirs is None else theirs(data)
+        model_input = await asked if inspect.isawaitable(asked) else asked
+        return ModelInputData(input=model_input.input, instructions=recalled.after(model_input.instructions))
+
+    group_id = run_config.group_id or answering.context.thread_id
+    return dataclasses.replace(run_config, call_model_input_filter=filtered, group_id=group_id)
+
+
+class _Translation:
+    """From what the SDK tells of a run to the events of one answer.
+
+    A run may call the model many times, and each call counts its items from 0.
+    """
+
+    def __init__(self, events: ResponseEvents) -> None:
+        self._events = events
+        self._first_place = 0
+        self._ids: dict[int, str] = {}
+
+    def of(self, happening: StreamEvent) -> list[Event]:
+        if happening.type == "raw_response_event":
+            return self._of_model(happening.data.model_dump(mode="json", exclude_unset=True))
+        if happening.type == "run_item_stream_event" and _answers_a_call(happening.item):
+            return self._events.item(_item(happening.item))
+        return []
+
+    def _of_model(self, event: Event) -> list[Event]:
+        kind = event.pop("type")
+        event.pop("sequence_number", None)
+        if kind in _OF_ONE_MODEL_CALL:
+            return []
+        if kind in _END_OF_A_MODEL_CALL:
+            return self._end_of_call(event["response"].get("output") or [])
+        if "output_index" in event:
+            number = event["output_index"]
+            place = self._first_place + number
+            self._events.take(place)
+            event["output_index"] = place
+            if event.get("item_id") == FAKE_RESPONSES_ID:
+                event["item_id"] = self._id(number, event)
+            if isinstance(item := event.get("item"), dict):
+                event["item"] = self._named(item, number)
+                if kind == "response.output_item.done":
+                    return [self._events.done(event["item"], place)]
+        return [self._events.event(kind, **event)]
+
+    def _end_of_call(self, output: list[Item]) -> list[Event]:
+        """Give what the model did not stream."""
+        events = [
+            event
+            for number, item in enumerate(output)
+            if not self._events.is_done(place := self._first_place + number)
+            for event in self._events.item(self._named(item, number), place=place)
+        ]
+        self._first_place = self._events.next_place
+        self._ids.clear()
+        return events
+
+    def _named(self, item: Item, number: int) -> Item:
+        return {**item, "id": self._id(number, item)} if item.get("id") == FAKE_RESPONSES_ID else item
+
+    def _id(self, number: int, item: Item) -> str:
+        return self._ids.setdefault(number, new_id(_ID_PREFIXES.get(item.get("type", ""), "item")))
+
+
+def _answers_a_call(item: RunItem) -> bool:
+    return isinstance(item, ToolCallOutputItem | HandoffOutputItem)
+
+
+def _output(items: list[RunItem]) -> list[Item]:
+    # A tool that waits for its approval is there as the call, too.
+    return [_item(item) for item in items if not isinstance(item, ToolApprovalItem)]
+
+
+def _item(item: RunItem) -> Item:
+    """An item as JSON has it. A model that is not OpenAI's own gives all its items one and the same id."""
+    plain = cast("Item", dict(item.to_input_item()))
+    if plain.get("id") == FAKE_RESPONSES_ID:
+        plain["id"] = new_id(_ID_PREFIXES.get(plain.get("type", ""), "item"))
+    return plain
+
+
+def _interrupts(result: RunResult | RunResultStreaming) -> list[dict[str, Any]] | None:
+    """The calls that wait for somebody's approval; None where there are none."""
+    return [
+        {"id": waiting.call_id, "value": {"tool": waiting.name, "arguments": waiting.arguments}}
+        for waiting in result.interruptions
+    ] or None
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return usage_of(
+        usage.input_tokens,
+        usage.output_tokens,
+        cached=usage.input_tokens_details.cached_tokens,
+        reasoning=usage.output_tokens_details.reasoning_tokens,
+    )
