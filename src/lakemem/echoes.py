@@ -12,9 +12,7 @@ from typing import Any, NamedTuple
 _MADE_UP = frozenset({"id", "status", "annotations", "logprobs", "provider_data", "phase"})
 
 
-def after_echo(
-    stored: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]], *, from_start: bool
-) -> int:
+def after_echo(stored: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]], *, from_start: bool) -> int:
     """Return the index at which the new items of an input begin; ``len(given)`` where all of it is stored.
 
     The input is read as history, and then what is new. The history ends at the item of the input that fits the
@@ -46,20 +44,26 @@ class _Chain(NamedTuple):
     """How many of the last of them have no message between them in the thread that is not in the input."""
     covers_input: bool
     exhausts_thread: bool
+    """Whether the first of them is the first message of the thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Rank:
     """Which match is the best one: the greatest, by these in their order."""
 
-    explained: int
+    leaves_no_answers: bool
+    """Whether none of a model's items that follow in the input is in the thread."""
+    explained: bool
+    """Whether nothing of the input before the match contradicts the thread, as far as that goes back."""
     place: int
     length: int
     leaves_something: bool
     index: int
 
-    def key(self) -> tuple[int, int, int, bool, int]:
-        return self.explained, self.place, self.length, self.leaves_something, self.index
+    def key(self) -> tuple[bool, bool, int, int, bool, int]:
+        return (
+            self.leaves_no_answers, self.explained, self.place, self.length, self.leaves_something, self.index,
+        )  # fmt: skip
 
 
 class _History:
@@ -81,45 +85,51 @@ class _History:
 
     def best_anchor(self, given: Sequence[Hashable]) -> int | None:
         """Return the index of the last item of the input that is history."""
-        best: _Rank | None = None
-        before: dict[int, _Chain] = {}
-        for index, key in enumerate(given):
+        known = [index for index, key in enumerate(given) if key in self._places]
+        last_answer = max((index for index in known if not self._users[self._places[given[index]][0]]), default=-1)
+        ranks: list[_Rank] = []
+        before: Mapping[int, _Chain] = {}
+        index_before = -1
+        # What the thread does not have says nothing of what it has: such as what only the client shows.
+        for index in known:
+            known_before = given[index_before] if index_before >= 0 else None
             chains = {
-                place: self._chain(index, place, given[index - 1] if index else None, before)
-                for place in self._places.get(key, ())
+                place: self._chain(place, known_before, before, adjacent=index == index_before + 1)
+                for place in self._places[given[index]]
             }
-            for place, chain in chains.items():
-                more = index + 1 < len(given)
-                if self._can_be_anchor(place, chain, more):
-                    rank = _Rank(self._explained(chain), place, chain.length, more, index)
-                    if best is None or rank.key() > best.key():
-                        best = rank
-            before = chains
-        return None if best is None else best.index
+            more = index + 1 < len(given)
+            ranks += [
+                _Rank(
+                    leaves_no_answers=index >= last_answer,
+                    explained=chain.covers_input or chain.exhausts_thread,
+                    place=place,
+                    length=chain.length,
+                    leaves_something=more,
+                    index=index,
+                )
+                for place, chain in chains.items()
+                if self._can_be_anchor(place, chain, followed=more, first=chain.length == index + 1)
+            ]
+            before, index_before = chains, index
+        return max(ranks, key=_Rank.key).index if ranks else None
 
-    def _chain(self, index: int, place: int, key_before: Hashable, before: Mapping[int, _Chain]) -> _Chain:
-        if index == 0:
+    def _chain(self, place: int, key_before: Hashable, before: Mapping[int, _Chain], *, adjacent: bool) -> _Chain:
+        if not before:
             return _Chain(1, 1, True, self._messages[place] == 0)
-        places = self._places.get(key_before, [])
+        places = self._places[key_before]
         nearest = bisect_left(places, place) - 1
         if nearest < 0 or places[nearest] < self._last_user[place]:
             return _Chain(1, 1, False, self._messages[place] == 0)
         previous, chain = places[nearest], before[places[nearest]]
-        gap = self._messages[place] - self._messages[previous + 1]
+        gap = not adjacent or self._messages[place] > self._messages[previous + 1]
         return chain._replace(length=chain.length + 1, without_gap=1 if gap else chain.without_gap + 1)
 
-    def _can_be_anchor(self, place: int, chain: _Chain, more: bool) -> bool:
+    def _can_be_anchor(self, place: int, chain: _Chain, *, followed: bool, first: bool) -> bool:
         """Whether a match means an echo: people say the same thing twice, and models hardly ever do."""
         if not self._users[place] or self._messages[place + 1] == self._messages[-1]:
             return True
-        whole = chain.covers_input and chain.exhausts_thread and self._from_start
-        return chain.without_gap > 1 or (whole and more)
-
-    def _explained(self, chain: _Chain) -> int:
-        """2 where nothing of the input before the match is unknown, or may have been removed from the thread."""
-        if chain.covers_input:
-            return 2
-        return (1 if self._from_start else 2) if chain.exhausts_thread else 0
+        # The input and the thread begin in the same way, and the input goes on: a client that keeps no answers.
+        return chain.without_gap > 1 or (followed and first and chain.exhausts_thread and self._from_start)
 
 
 def _key(item: Mapping[str, Any]) -> Hashable:

@@ -116,9 +116,7 @@ class LakebaseSession:
         found = await self._thread(wrapper).new_items(cast("str | list[dict[str, Any]]", given))
         return cast("list[TResponseInputItem]", found)
 
-    async def turns(
-        self, limit: int | None = None, *, wrapper: RunContextWrapper[Any] | None = None
-    ) -> list[Turn]:
+    async def turns(self, limit: int | None = None, *, wrapper: RunContextWrapper[Any] | None = None) -> list[Turn]:
         """Return the newest `limit` turns (None for all), each with what its runs used, oldest first."""
         return await self._thread(wrapper).turns(limit)
 
