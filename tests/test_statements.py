@@ -68,10 +68,16 @@ ROWS = """
     INSERT INTO lakemem.thread_items
         SELECT owner, 'thread ' || n % 10, n, json_build_object('content', repeat('x', 300)) FROM given;
     INSERT INTO lakemem.checkpoints
-        SELECT owner, 'thread ' || n % 10, '', n::text, NULL, 'json', repeat('x', 300)::bytea, '{"a": "1"}', '{}'
+        SELECT owner, 'thread ' || n % 10, '', n::text, NULL, 'json', repeat('x', 300)::bytea, '{"a": "1", "b": "1"}', '{}'
         FROM given;
     INSERT INTO lakemem.checkpoint_blobs
         SELECT owner, 'thread ' || n % 10, '', 'a', n::text, 'json', repeat('x', 300)::bytea FROM given;
+    INSERT INTO lakemem.checkpoint_blobs (owner, thread_id, checkpoint_ns, channel, version, kind, spans)
+        SELECT owner, 'thread ' || n % 10, '', 'b', n::text, 'list', ARRAY[n, n] FROM given;
+    INSERT INTO lakemem.checkpoint_segments
+        SELECT owner, 'thread ' || n % 10, '', 'b', n, 1, 'json', repeat('x', 300)::bytea FROM given;
+    INSERT INTO lakemem.checkpoint_positions
+        SELECT owner, 'thread ' || n, '', 'b', n FROM given;
     INSERT INTO lakemem.checkpoint_writes
         SELECT owner, 'thread ' || n % 10, '', n::text, 'task', 0, '', 'a', 'json', repeat('x', 300)::bytea FROM given;
     INSERT INTO lakemem.memories (

@@ -25,7 +25,7 @@ Call: TypeAlias = Callable[[ScopedMemory, Any], object]
 
 TABLES = (
     "threads", "thread_items", "memories", "memory_events", "applied_writes",
-    "checkpoints", "checkpoint_blobs", "checkpoint_writes",
+    "checkpoints", "checkpoint_blobs", "checkpoint_writes", "checkpoint_segments", "checkpoint_positions",
 )  # fmt: skip
 
 

@@ -17,7 +17,10 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "thread_items": ("SELECT", "INSERT", "DELETE"),
     "run_usage": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "checkpoints": ("SELECT", "INSERT", "UPDATE", "DELETE"),
-    "checkpoint_blobs": ("SELECT", "INSERT", "DELETE"),
+    # UPDATE is for the lock on a version whose elements are used again.
+    "checkpoint_blobs": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "checkpoint_segments": ("SELECT", "INSERT", "DELETE"),
+    "checkpoint_positions": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "checkpoint_writes": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "memories": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     # Nobody but the owner of the tables can change or remove what the audit log says.

@@ -79,6 +79,7 @@ async def test_a_checkpoint_comes_back_as_it_was(alice: AsyncScopedMemory) -> No
         checkpoint=everything,
         metadata='{"step": 1, "source": "loop"}',
         channels={"a": everything, "empty": Blob("", b"")},
+        composed={},
         writes=[],
     )
     assert await alice.checkpoints.get("t", "outer:1|inner:2", "1ef") == stored

@@ -13,13 +13,14 @@ from psycopg.conninfo import make_conninfo
 
 from lakemem import AsyncMemory, AsyncScopedMemory, Lakebase, MemoryNotFoundError, StorageError
 from lakemem.operations import threads
-from lakemem.operations.checkpoints import Address, Blob
+from lakemem.operations.checkpoints import Address, Blob, Composition
 from lakemem.testing import DatabaseFactory
+from lakemem.types import TokenUsage
 from tests.support.rows import Rows
 
 TABLES = (
     "threads", "thread_items", "checkpoints", "checkpoint_blobs", "checkpoint_writes",
-    "memories", "memory_events", "applied_writes",
+    "checkpoint_segments", "checkpoint_positions", "run_usage", "memories", "memory_events", "applied_writes",
 )  # fmt: skip
 Call: TypeAlias = Callable[[AsyncScopedMemory], Awaitable[Any]]
 
@@ -51,9 +52,11 @@ async def alice(memory: AsyncMemory) -> AsyncScopedMemory:
         parent_checkpoint_id=None,
         checkpoint=Blob("json", b"{}"),
         metadata="{}",
-        channel_versions='{"a": "1"}',
+        channel_versions='{"a": "1", "c": "1"}',
         blobs={"a": ("1", Blob("json", b"1"))},
+        compositions={"c": ("1", Composition("list", ((-1, -1),), Blob("json", b"[1]"), 1, None))},
     )
+    await alice.thread("t").store_usage(TokenUsage(requests=1))
     await alice.checkpoints.put_writes(address, task_id="1", task_path="", writes=[(0, "a", Blob("json", b"2"))])
     return alice
 
@@ -157,6 +160,9 @@ async def test_direct_sql_as_another_owner_reaches_nothing(
             "INSERT INTO lakemem.checkpoints VALUES (%s, 't', '', '2', NULL, 'json', '', '{}', '{}')",
             "INSERT INTO lakemem.checkpoint_blobs VALUES (%s, 't', '', 'b', '1', 'json', '')",
             "INSERT INTO lakemem.checkpoint_writes VALUES (%s, 't', '', '1', '2', 0, '', 'a', 'json', '')",
+            "INSERT INTO lakemem.checkpoint_segments VALUES (%s, 't', '', 'b', 9, 1, 'json', '')",
+            "INSERT INTO lakemem.checkpoint_positions VALUES (%s, 't', '', 'b', 9)",
+            "INSERT INTO lakemem.run_usage VALUES (%s, 't', 'r', 1, NULL, 1, 1, 1, 1, 1, 1)",
             "INSERT INTO lakemem.memories (owner, namespace, key, version, value, text, content_hash, valid_from)"
             " VALUES (%s, '{}', 'k', 1, '1', 't', '', now())",
             "INSERT INTO lakemem.memory_events (owner, namespace, key, action) VALUES (%s, '{}', 'k', 'save')",

@@ -80,6 +80,7 @@ def test_a_checkpoint_comes_back_as_it_was(alice: ScopedMemory) -> None:
         checkpoint=everything,
         metadata='{"step": 1, "source": "loop"}',
         channels={"a": everything, "empty": Blob("", b"")},
+        composed={},
         writes=[],
     )
     assert alice.checkpoints.get("t", "outer:1|inner:2", "1ef") == stored

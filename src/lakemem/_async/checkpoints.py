@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from lakemem._async.database import AsyncStorage
 from lakemem.operations import checkpoints
-from lakemem.operations.checkpoints import Address, Blob, StoredCheckpoint
+from lakemem.operations.checkpoints import Address, Blob, Composition, StoredCheckpoint
 
 
 class AsyncCheckpoints:
@@ -25,9 +25,10 @@ class AsyncCheckpoints:
         metadata: str,
         channel_versions: str,
         blobs: Mapping[str, tuple[str, Blob]],
-    ) -> None:
+        compositions: Mapping[str, tuple[str, Composition]] | None = None,
+    ) -> Mapping[str, int]:
         """See :func:`lakemem.operations.checkpoints.put`."""
-        await self._storage.run(
+        return await self._storage.run(
             checkpoints.put(
                 self._owner,
                 address,
@@ -36,6 +37,7 @@ class AsyncCheckpoints:
                 metadata=metadata,
                 channel_versions=channel_versions,
                 blobs=blobs,
+                compositions=compositions,
             )
         )
 

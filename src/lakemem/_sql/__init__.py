@@ -3,8 +3,8 @@
 A file of statements is cut at its ``-- name:`` lines. ``{schema}`` stands for lakemem's schema and
 ``{vector}`` for the schema in which the extension `vector` is installed: both are put in once, quoted, when a
 database is opened, so that no statement depends on the search path. ``{schema_text}`` is the schema's name as a
-string. ``{matches}`` is the condition in ``matches.sql``, which several statements share. Values are always
-parameters.
+string. What several statements share stands in ``fragments``: ``{matches}`` is ``fragments/matches.sql``. Values
+are always parameters.
 """
 
 from __future__ import annotations
@@ -73,15 +73,19 @@ def named_statements(text: str) -> dict[str, str]:
 
 
 def _bind(text: str, schema: str, vector_schema: str) -> str:
-    composed = sql.SQL(text).format(
-        schema=sql.Identifier(schema),
-        schema_text=sql.Literal(schema),
-        vector=sql.Identifier(vector_schema),
-        matches=_matches(),
-    )
-    return composed.as_string()
+    names = {
+        "schema": sql.Identifier(schema),
+        "schema_text": sql.Literal(schema),
+        "vector": sql.Identifier(vector_schema),
+    }
+    fragments = {name: sql.SQL(fragment).format(**names) for name, fragment in _fragments().items()}
+    return sql.SQL(text).format(**names, **fragments).as_string()
 
 
 @cache
-def _matches() -> sql.Composed:
-    return sql.SQL(files(__package__).joinpath("matches.sql").read_text("utf-8").strip()).format()
+def _fragments() -> Mapping[str, str]:
+    return {
+        path.name.removesuffix(".sql"): path.read_text("utf-8").strip()
+        for path in files(__package__).joinpath("fragments").iterdir()
+        if path.name.endswith(".sql")
+    }

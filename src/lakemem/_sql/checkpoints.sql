@@ -1,14 +1,18 @@
 -- LangGraph's checkpoints. A checkpoint is stored without the values of its channels; each value is stored once
--- for each version of its channel, and found again by primary key.
+-- for each version of its channel, and found again by primary key. A large value is stored by its elements, and
+-- then only those that are new.
 
 -- name: put
+-- The rows follow the thread's: where that has expired, it is emptied first.
 WITH thread AS (
-    INSERT INTO {schema}.threads (owner, thread_id) VALUES (%(owner)s, %(thread_id)s)
-    ON CONFLICT (owner, thread_id) DO UPDATE SET updated_at = clock_timestamp()
+    INSERT INTO {schema}.threads AS t (owner, thread_id) VALUES (%(owner)s, %(thread_id)s)
+    ON CONFLICT (owner, thread_id) DO UPDATE SET {renewal}
+    RETURNING thread_id
 ), blobs AS (
     INSERT INTO {schema}.checkpoint_blobs (owner, thread_id, checkpoint_ns, channel, version, type, blob)
-    SELECT %(owner)s, %(thread_id)s, %(checkpoint_ns)s, given.channel, given.version, given.type, given.blob
-    FROM unnest(
+    SELECT %(owner)s, thread.thread_id, %(checkpoint_ns)s, given.channel, given.version, given.type, given.blob
+    FROM thread
+    CROSS JOIN unnest(
         %(channels)s::text[], %(versions)s::text[], %(types)s::text[], %(blobs)s::bytea[]
     ) AS given (channel, version, type, blob)
     ON CONFLICT (owner, thread_id, checkpoint_ns, channel, version) DO NOTHING
@@ -17,13 +21,100 @@ INSERT INTO {schema}.checkpoints (
     owner, thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id,
     type, checkpoint, channel_versions, metadata
 )
-VALUES (
-    %(owner)s, %(thread_id)s, %(checkpoint_ns)s, %(checkpoint_id)s, %(parent_checkpoint_id)s,
+SELECT
+    %(owner)s, thread.thread_id, %(checkpoint_ns)s, %(checkpoint_id)s, %(parent_checkpoint_id)s,
     %(type)s, %(checkpoint)s, %(channel_versions)s::jsonb, %(metadata)s::jsonb
-)
+FROM thread
 ON CONFLICT (owner, thread_id, checkpoint_ns, checkpoint_id) DO UPDATE
     SET type = excluded.type, checkpoint = excluded.checkpoint,
         channel_versions = excluded.channel_versions, metadata = excluded.metadata;
+
+-- name: put_composed
+-- The same, with values that are stored by their elements. A negative bound of a span counts the new elements,
+-- which get their positions here. Nothing is written where a version that is used again is gone: it is locked
+-- behind the thread, so that no pruning takes it away in the meantime.
+WITH thread AS (
+    INSERT INTO {schema}.threads AS t (owner, thread_id) VALUES (%(owner)s, %(thread_id)s)
+    ON CONFLICT (owner, thread_id) DO UPDATE SET {renewal}
+    RETURNING thread_id
+), reused AS (
+    SELECT stored.channel
+    FROM thread
+    CROSS JOIN unnest(
+        %(reused_channels)s::text[], %(reused_versions)s::text[], %(reused_spans)s::text[]
+    ) AS given (channel, version, spans)
+    CROSS JOIN LATERAL (
+        SELECT b.channel
+        FROM {schema}.checkpoint_blobs AS b
+        WHERE b.owner = %(owner)s AND b.thread_id = thread.thread_id AND b.checkpoint_ns = %(checkpoint_ns)s
+            AND b.channel = given.channel AND b.version = given.version AND b.spans = given.spans::bigint[]
+        FOR KEY SHARE
+    ) AS stored
+), accepted AS (
+    SELECT thread_id FROM thread
+    WHERE (SELECT count(*) FROM reused) = cardinality(%(reused_channels)s::text[])
+), added AS (
+    SELECT given.*
+    FROM accepted
+    CROSS JOIN unnest(
+        %(added_channels)s::text[], %(added_counts)s::integer[], %(added_types)s::text[], %(added_blobs)s::bytea[]
+    ) AS given (channel, length, type, blob)
+), positions AS (
+    INSERT INTO {schema}.checkpoint_positions AS p (owner, thread_id, checkpoint_ns, channel, last_position)
+    SELECT %(owner)s, %(thread_id)s, %(checkpoint_ns)s, added.channel, added.length
+    FROM added
+    ON CONFLICT (owner, thread_id, checkpoint_ns, channel) DO UPDATE
+        SET last_position = p.last_position + excluded.last_position
+    RETURNING p.channel, p.last_position
+), segments AS (
+    INSERT INTO {schema}.checkpoint_segments (
+        owner, thread_id, checkpoint_ns, channel, position, length, type, blob
+    )
+    SELECT
+        %(owner)s, %(thread_id)s, %(checkpoint_ns)s, added.channel,
+        positions.last_position - added.length + 1, added.length, added.type, added.blob
+    FROM added JOIN positions ON positions.channel = added.channel
+    RETURNING channel, position - 1 AS before
+), composed AS (
+    SELECT given.channel, given.version, given.kind, given.spans::bigint[] AS spans, coalesce(segments.before, 0) AS before
+    FROM accepted
+    CROSS JOIN unnest(
+        %(composed_channels)s::text[], %(composed_versions)s::text[], %(kinds)s::text[], %(spans)s::text[]
+    ) AS given (channel, version, kind, spans)
+    LEFT JOIN segments ON segments.channel = given.channel
+), composed_versions AS (
+    INSERT INTO {schema}.checkpoint_blobs (owner, thread_id, checkpoint_ns, channel, version, kind, spans)
+    SELECT
+        %(owner)s, %(thread_id)s, %(checkpoint_ns)s, composed.channel, composed.version, composed.kind,
+        ARRAY(
+            SELECT CASE WHEN bound < 0 THEN composed.before - bound ELSE bound END
+            FROM unnest(composed.spans) WITH ORDINALITY AS given (bound, place)
+            ORDER BY place
+        )
+    FROM composed
+    ON CONFLICT (owner, thread_id, checkpoint_ns, channel, version) DO NOTHING
+), blobs AS (
+    INSERT INTO {schema}.checkpoint_blobs (owner, thread_id, checkpoint_ns, channel, version, type, blob)
+    SELECT %(owner)s, %(thread_id)s, %(checkpoint_ns)s, given.channel, given.version, given.type, given.blob
+    FROM accepted
+    CROSS JOIN unnest(
+        %(channels)s::text[], %(versions)s::text[], %(types)s::text[], %(blobs)s::bytea[]
+    ) AS given (channel, version, type, blob)
+    ON CONFLICT (owner, thread_id, checkpoint_ns, channel, version) DO NOTHING
+), checkpoint AS (
+    INSERT INTO {schema}.checkpoints (
+        owner, thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id,
+        type, checkpoint, channel_versions, metadata
+    )
+    SELECT
+        %(owner)s, %(thread_id)s, %(checkpoint_ns)s, %(checkpoint_id)s, %(parent_checkpoint_id)s,
+        %(type)s, %(checkpoint)s, %(channel_versions)s::jsonb, %(metadata)s::jsonb
+    FROM accepted
+    ON CONFLICT (owner, thread_id, checkpoint_ns, checkpoint_id) DO UPDATE
+        SET type = excluded.type, checkpoint = excluded.checkpoint,
+            channel_versions = excluded.channel_versions, metadata = excluded.metadata
+)
+SELECT channel, before FROM composed;
 
 -- name: put_writes
 -- What a task wrote stays as it was first written. Errors, interrupts and resumes have negative indices: the
@@ -43,34 +134,10 @@ ON CONFLICT (owner, thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO UP
 
 -- name: get
 -- The checkpoint with this id, or the newest where the id is NULL.
-SELECT
-    c.thread_id, c.checkpoint_ns, c.checkpoint_id, c.parent_checkpoint_id, c.type, c.checkpoint,
-    c.metadata::text, blobs.channels, blobs.types, blobs.blobs,
-    writes.tasks, writes.channels, writes.types, writes.blobs
+SELECT {checkpoint_columns}
 FROM {schema}.checkpoints AS c
-LEFT JOIN LATERAL (
-    SELECT array_agg(b.channel) AS channels, array_agg(b.type) AS types, array_agg(b.blob) AS blobs
-    FROM jsonb_each_text(c.channel_versions) AS v
-    CROSS JOIN LATERAL (
-        SELECT stored.channel, stored.type, stored.blob
-        FROM {schema}.checkpoint_blobs AS stored
-        WHERE stored.owner = %(owner)s AND stored.thread_id = c.thread_id
-            AND stored.checkpoint_ns = c.checkpoint_ns
-            AND stored.channel = v.key AND stored.version = v.value
-        LIMIT 1
-    ) AS b
-) AS blobs ON true
-LEFT JOIN LATERAL (
-    SELECT
-        array_agg(w.task_id ORDER BY w.task_path, w.task_id, w.idx) AS tasks,
-        array_agg(w.channel ORDER BY w.task_path, w.task_id, w.idx) AS channels,
-        array_agg(w.type ORDER BY w.task_path, w.task_id, w.idx) AS types,
-        array_agg(w.blob ORDER BY w.task_path, w.task_id, w.idx) AS blobs
-    FROM {schema}.checkpoint_writes AS w
-    WHERE w.owner = %(owner)s AND w.thread_id = c.thread_id
-        AND w.checkpoint_ns = c.checkpoint_ns AND w.checkpoint_id = c.checkpoint_id
-) AS writes ON true
-WHERE c.owner = %(owner)s AND c.thread_id = %(thread_id)s AND c.checkpoint_ns = %(checkpoint_ns)s
+{checkpoint_parts}
+WHERE c.owner = %(owner)s AND c.thread_id = %(thread_id)s AND c.checkpoint_ns = %(checkpoint_ns)s AND {not_expired}
     AND c.checkpoint_id = coalesce(%(checkpoint_id)s, (
         SELECT max(newest.checkpoint_id) FROM {schema}.checkpoints AS newest
         WHERE newest.owner = %(owner)s AND newest.thread_id = %(thread_id)s
@@ -79,10 +146,7 @@ WHERE c.owner = %(owner)s AND c.thread_id = %(thread_id)s AND c.checkpoint_ns = 
 
 -- name: list
 -- Newest first. A parameter that is NULL does not filter.
-SELECT
-    c.thread_id, c.checkpoint_ns, c.checkpoint_id, c.parent_checkpoint_id, c.type, c.checkpoint,
-    c.metadata::text, blobs.channels, blobs.types, blobs.blobs,
-    writes.tasks, writes.channels, writes.types, writes.blobs
+SELECT {checkpoint_columns}
 FROM (
     SELECT *
     FROM {schema}.checkpoints AS candidate
@@ -92,37 +156,15 @@ FROM (
         AND (%(checkpoint_id)s::text IS NULL OR candidate.checkpoint_id = %(checkpoint_id)s)
         AND (%(before)s::text IS NULL OR candidate.checkpoint_id < %(before)s COLLATE "C")
         AND candidate.metadata @> %(filter)s::jsonb
+        AND NOT EXISTS (
+            SELECT FROM {schema}.threads AS t
+            WHERE t.owner = %(owner)s AND t.thread_id = candidate.thread_id AND t.expires_at <= now()
+        )
     ORDER BY candidate.checkpoint_id DESC
     LIMIT %(limit)s
 ) AS c
-LEFT JOIN LATERAL (
-    SELECT array_agg(b.channel) AS channels, array_agg(b.type) AS types, array_agg(b.blob) AS blobs
-    FROM jsonb_each_text(c.channel_versions) AS v
-    CROSS JOIN LATERAL (
-        SELECT stored.channel, stored.type, stored.blob
-        FROM {schema}.checkpoint_blobs AS stored
-        WHERE stored.owner = %(owner)s AND stored.thread_id = c.thread_id
-            AND stored.checkpoint_ns = c.checkpoint_ns
-            AND stored.channel = v.key AND stored.version = v.value
-        LIMIT 1
-    ) AS b
-) AS blobs ON true
-LEFT JOIN LATERAL (
-    SELECT
-        array_agg(w.task_id ORDER BY w.task_path, w.task_id, w.idx) AS tasks,
-        array_agg(w.channel ORDER BY w.task_path, w.task_id, w.idx) AS channels,
-        array_agg(w.type ORDER BY w.task_path, w.task_id, w.idx) AS types,
-        array_agg(w.blob ORDER BY w.task_path, w.task_id, w.idx) AS blobs
-    FROM {schema}.checkpoint_writes AS w
-    WHERE w.owner = %(owner)s AND w.thread_id = c.thread_id
-        AND w.checkpoint_ns = c.checkpoint_ns AND w.checkpoint_id = c.checkpoint_id
-) AS writes ON true
+{checkpoint_parts}
 ORDER BY c.checkpoint_id DESC;
 
 -- name: delete_thread
-WITH writes AS (
-    DELETE FROM {schema}.checkpoint_writes WHERE owner = %(owner)s AND thread_id = %(thread_id)s
-), blobs AS (
-    DELETE FROM {schema}.checkpoint_blobs WHERE owner = %(owner)s AND thread_id = %(thread_id)s
-)
-DELETE FROM {schema}.checkpoints WHERE owner = %(owner)s AND thread_id = %(thread_id)s;
+SELECT {schema}.remove_checkpoints(%(owner)s, %(thread_id)s);

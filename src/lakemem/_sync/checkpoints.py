@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from lakemem._sync.database import Storage
 from lakemem.operations import checkpoints
-from lakemem.operations.checkpoints import Address, Blob, StoredCheckpoint
+from lakemem.operations.checkpoints import Address, Blob, Composition, StoredCheckpoint
 
 
 class Checkpoints:
@@ -26,9 +26,10 @@ class Checkpoints:
         metadata: str,
         channel_versions: str,
         blobs: Mapping[str, tuple[str, Blob]],
-    ) -> None:
+        compositions: Mapping[str, tuple[str, Composition]] | None = None,
+    ) -> Mapping[str, int]:
         """See :func:`lakemem.operations.checkpoints.put`."""
-        self._storage.run(
+        return self._storage.run(
             checkpoints.put(
                 self._owner,
                 address,
@@ -37,6 +38,7 @@ class Checkpoints:
                 metadata=metadata,
                 channel_versions=channel_versions,
                 blobs=blobs,
+                compositions=compositions,
             )
         )
 

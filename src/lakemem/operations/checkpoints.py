@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
-from lakemem.operations import Operation
+from lakemem.errors import ConflictError
+from lakemem.operations import Operation, Rows
+from lakemem.spans import Spans, flat, paired
 from lakemem.validation import check_identifier, check_limit
 
 
@@ -19,13 +22,58 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
+class Reused:
+    """The version of a channel whose elements a later version uses again."""
+
+    version: str
+    spans: Spans
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """A value by its elements: those that are stored already, and those to store.
+
+    Attributes:
+        kind: what the elements make up.
+        spans: which elements, in their order; negative for those to store.
+        added: the elements to store, serialised as one list; None where there are none.
+        added_count: how many these are.
+        reused: where the others were found; None where all are new.
+    """
+
+    kind: str
+    spans: Spans
+    added: Blob | None
+    added_count: int
+    reused: Reused | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredElements:
+    """A value as it was stored by its elements.
+
+    Attributes:
+        version: the channel's version.
+        kind: what the elements make up.
+        spans: the positions of the elements, in their order.
+        segments: (position of the first element, elements serialised as one list), by position.
+    """
+
+    version: str
+    kind: str
+    spans: Spans
+    segments: Sequence[tuple[int, Blob]]
+
+
+@dataclass(frozen=True, slots=True)
 class StoredCheckpoint:
     """One checkpoint, as it was stored.
 
     Attributes:
-        checkpoint: the checkpoint without the values that `channels` holds.
+        checkpoint: the checkpoint without the values of the channels below.
         metadata: JSON text.
-        channels: channel -> value.
+        channels: channel -> value, for those that are stored whole.
+        composed: channel -> elements, for those that are stored by element.
         writes: (task id, channel, value), in the order in which a superstep applies them.
     """
 
@@ -36,6 +84,7 @@ class StoredCheckpoint:
     checkpoint: Blob
     metadata: str = field(repr=False)
     channels: Mapping[str, Blob]
+    composed: Mapping[str, StoredElements]
     writes: Sequence[tuple[str, str, Blob]]
 
 
@@ -48,6 +97,10 @@ class Address:
     checkpoint_id: str
 
 
+class ReusedVersionGone(ConflictError):
+    """The version whose elements were to be used again was pruned or deleted. Nothing was written."""
+
+
 def put(
     owner: str,
     address: Address,
@@ -57,30 +110,48 @@ def put(
     metadata: str,
     channel_versions: str,
     blobs: Mapping[str, tuple[str, Blob]],
-) -> Operation[None]:
+    compositions: Mapping[str, tuple[str, Composition]] | None = None,
+) -> Operation[Mapping[str, int]]:
     """Store a checkpoint and the channel values that are new with it, all or nothing.
 
     Args:
-        channel_versions: JSON text, channel -> version, for every channel.
-        blobs: channel -> (version, value), for the channels that changed.
+        channel_versions: JSON text, channel -> version; null for a value that stands in the checkpoint itself.
+        blobs: channel -> (version, value), for the channels that changed and are stored whole.
+        compositions: channel -> (version, elements), for those that are stored by element.
+
+    Returns:
+        channel -> the position behind which its new elements were placed, for those stored by element.
+
+    Raises:
+        ReusedVersionGone: elements that a composition uses again are no longer there. Nothing was written.
     """
+    parameters = {
+        **_address(owner, address),
+        "parent_checkpoint_id": parent_checkpoint_id,
+        "type": checkpoint.type,
+        "checkpoint": checkpoint.data,
+        "channel_versions": channel_versions,
+        "metadata": metadata,
+        "channels": list(blobs),
+        "versions": [version for version, _ in blobs.values()],
+        "types": [blob.type for _, blob in blobs.values()],
+        "blobs": [blob.data for _, blob in blobs.values()],
+    }
+    if compositions:
+        return Operation(
+            statement="checkpoints.put_composed",
+            owner=owner,
+            parameters={**parameters, **_compositions(compositions)},
+            parse=_positions_before,
+            fallback={},
+            writes=True,
+        )
     return Operation(
         statement="checkpoints.put",
         owner=owner,
-        parameters={
-            **_address(owner, address),
-            "parent_checkpoint_id": parent_checkpoint_id,
-            "type": checkpoint.type,
-            "checkpoint": checkpoint.data,
-            "channel_versions": channel_versions,
-            "metadata": metadata,
-            "channels": list(blobs),
-            "versions": [version for version, _ in blobs.values()],
-            "types": [blob.type for _, blob in blobs.values()],
-            "blobs": [blob.data for _, blob in blobs.values()],
-        },
-        parse=lambda rows: None,
-        fallback=None,
+        parameters=parameters,
+        parse=lambda rows: {},
+        fallback={},
         writes=True,
     )
 
@@ -181,6 +252,39 @@ def _address(owner: str, address: Address) -> dict[str, Any]:
     }
 
 
+def _compositions(compositions: Mapping[str, tuple[str, Composition]]) -> dict[str, Any]:
+    reused = {channel: each.reused for channel, (_, each) in compositions.items() if each.reused is not None}
+    added = {
+        channel: (each.added, each.added_count) for channel, (_, each) in compositions.items() if each.added is not None
+    }
+    return {
+        "composed_channels": list(compositions),
+        "composed_versions": [version for version, _ in compositions.values()],
+        "kinds": [each.kind for _, each in compositions.values()],
+        "spans": [_array(each.spans) for _, each in compositions.values()],
+        "reused_channels": list(reused),
+        "reused_versions": [each.version for each in reused.values()],
+        "reused_spans": [_array(each.spans) for each in reused.values()],
+        "added_channels": list(added),
+        "added_counts": [count for _, count in added.values()],
+        "added_types": [blob.type for blob, _ in added.values()],
+        "added_blobs": [blob.data for blob, _ in added.values()],
+    }
+
+
+def _array(spans: Spans) -> str:
+    """As Postgres writes an array: arrays of different lengths do not fit into one array."""
+    return "{" + ",".join(map(str, flat(spans))) + "}"
+
+
+def _positions_before(rows: Rows) -> Mapping[str, int]:
+    if not rows:
+        raise ReusedVersionGone(
+            "the checkpoint before this one was pruned or deleted at the same time: store all its values again"
+        )
+    return dict(rows)
+
+
 def _stored(row: tuple[Any, ...]) -> StoredCheckpoint:
     (
         thread_id,
@@ -193,11 +297,27 @@ def _stored(row: tuple[Any, ...]) -> StoredCheckpoint:
         channels,
         types,
         blobs,
+        composed,
+        composed_versions,
+        kinds,
+        spans,
+        segment_channels,
+        segment_positions,
+        segment_types,
+        segment_blobs,
         tasks,
         write_channels,
         write_types,
         write_blobs,
     ) = row
+    segments: dict[str, list[tuple[int, Blob]]] = {channel: [] for channel in composed or ()}
+    for channel, position, blob in zip(
+        segment_channels or (),
+        segment_positions or (),
+        map(Blob, segment_types or (), segment_blobs or ()),
+        strict=True,
+    ):
+        segments[channel].append((position, blob))
     return StoredCheckpoint(
         thread_id=thread_id,
         checkpoint_ns=checkpoint_ns,
@@ -206,6 +326,12 @@ def _stored(row: tuple[Any, ...]) -> StoredCheckpoint:
         checkpoint=Blob(type_, checkpoint),
         metadata=metadata,
         channels=dict(zip(channels or (), map(Blob, types or (), blobs or ()), strict=True)),
+        composed={
+            channel: StoredElements(version, kind, _spans(bounds), sorted(segments[channel], key=itemgetter(0)))
+            for channel, version, kind, bounds in zip(
+                composed or (), composed_versions or (), kinds or (), spans or (), strict=True
+            )
+        },
         writes=list(
             zip(
                 tasks or (),
@@ -215,3 +341,7 @@ def _stored(row: tuple[Any, ...]) -> StoredCheckpoint:
             )
         ),
     )
+
+
+def _spans(array: str) -> Spans:
+    return paired([int(bound) for bound in array[1:-1].split(",")])
