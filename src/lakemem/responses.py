@@ -48,7 +48,7 @@ def read_request(request: Any) -> AgentRequest:
         InvalidInputError: it is not a request that an agent can answer.
     """
     fields = _fields(request)
-    custom_inputs = _plain(fields.get("custom_inputs")) or {}
+    custom_inputs = {} if fields.get("custom_inputs") is None else _plain(fields["custom_inputs"])
     if not isinstance(custom_inputs, Mapping):
         raise InvalidInputError(f"custom_inputs must be an object, not {type(custom_inputs).__name__}")
     if "resume" not in custom_inputs:

@@ -11,6 +11,8 @@ from lakemem._async.toolbox import AsyncToolbox
 from lakemem._sync.memory import Memory, ScopedMemory
 from lakemem.errors import ConfigurationError, MissingExtraError
 from lakemem.integrations.openai_context import user_of
+from lakemem.integrations.openai_runner import respond as respond
+from lakemem.integrations.openai_runner import stream as stream
 from lakemem.integrations.openai_session import LakebaseSession as LakebaseSession
 from lakemem.protocols import AsyncLongTermMemory
 from lakemem.tool_specs import TOOL_SPECS, ToolSpec

@@ -197,7 +197,7 @@ class _Translation:
 
     def __init__(self, events: ResponseEvents) -> None:
         self._events = events
-        self._first_place = 0
+        self._first_place: int | None = None
         self._ids: dict[int, str] = {}
 
     def of(self, happening: StreamEvent) -> list[Event]:
@@ -210,10 +210,12 @@ class _Translation:
     def _of_model(self, event: Event) -> list[Event]:
         kind = event.pop("type")
         event.pop("sequence_number", None)
+        if self._first_place is None:
+            self._first_place = self._events.next_place
         if kind in _OF_ONE_MODEL_CALL:
             return []
         if kind in _END_OF_A_MODEL_CALL:
-            return self._end_of_call(event["response"].get("output") or [])
+            return self._end_of_call(event["response"].get("output") or [], self._first_place)
         if "output_index" in event:
             number = event["output_index"]
             place = self._first_place + number
@@ -227,15 +229,15 @@ class _Translation:
                     return [self._events.done(event["item"], place)]
         return [self._events.event(kind, **event)]
 
-    def _end_of_call(self, output: list[Item]) -> list[Event]:
+    def _end_of_call(self, output: list[Item], first_place: int) -> list[Event]:
         """Give what the model did not stream."""
         events = [
             event
             for number, item in enumerate(output)
-            if not self._events.is_done(place := self._first_place + number)
+            if not self._events.is_done(place := first_place + number)
             for event in self._events.item(self._named(item, number), place=place)
         ]
-        self._first_place = self._events.next_place
+        self._first_place = None
         self._ids.clear()
         return events
 
