@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from lakemem.types import MemoryRecord as MemoryRecord
     from lakemem.types import Message as Message
     from lakemem.types import RequestContext as RequestContext
+    from lakemem.types import ThreadHit as ThreadHit
     from lakemem.types import ThreadInfo as ThreadInfo
     from lakemem.types import TokenUsage as TokenUsage
     from lakemem.types import Turn as Turn
@@ -109,6 +110,7 @@ _ROOMS = {
         "MemoryRecord",
         "Message",
         "RequestContext",
+        "ThreadHit",
         "ThreadInfo",
         "TokenUsage",
         "Turn",

@@ -137,6 +137,31 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class ThreadHit:
+    """An item that a search of threads found.
+
+    Attributes:
+        thread_id: the thread it stands in.
+        message: the item, with its position and time.
+        score: how many of the words asked for stand in it, above 0 to 1; a rare word counts for more.
+    """
+
+    thread_id: str
+    message: Message
+    score: float
+
+    @property
+    def position(self) -> int:
+        """The item's place in its thread."""
+        return self.message.position
+
+    @property
+    def item(self) -> dict[str, Any]:
+        """The JSON object as it was appended."""
+        return self.message.item
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryRecord:
     """One version of one memory.
 

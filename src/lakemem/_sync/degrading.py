@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from lakemem._sync.database import Storage
-from lakemem.errors import ConfigurationError, LakememError, StorageError
+from lakemem.errors import ConfigurationError, LakememError, StorageError, StorageUnavailableError
 from lakemem.operations import Operation
 from lakemem.resilience import OUTAGES, CircuitBreaker, PendingWrite, WriteBuffer
 from lakemem.types import Health
@@ -107,12 +107,25 @@ class DegradingStorage:
     def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T:
         if not self._in_use:
             raise ConfigurationError("the memory is not open: use `with`, `with`, or call open()")
+        if not operation.waits:
+            return self._run_now(operation, write_id)
         if operation.writes:
             return self._write(operation, write_id or uuid.uuid4())
         if self._may_try():
             with suppress(*OUTAGES):
                 return self._try(operation, None)
         return operation.fallback
+
+    def _run_now(self, operation: Operation[T], write_id: uuid.UUID | None) -> T:
+        """Run what nothing can stand in for. It does not overtake the writes that wait."""
+        if self._buffer or not self._may_try():
+            raise StorageUnavailableError("memory is down, and this cannot be put off: try again when it is back")
+        if operation.writes and write_id is None:
+            write_id = uuid.uuid4()
+        try:
+            return self._try(operation, write_id)
+        except TimeoutError as error:
+            raise StorageUnavailableError(str(error)) from None
 
     def _write(self, operation: Operation[T], write_id: uuid.UUID) -> T:
         if not self._buffer and self._may_try():

@@ -1,0 +1,57 @@
+"""``lakemem export``: what is stored of one user, as JSON Lines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from lakemem._sync.memory import Memory
+from lakemem.commands.targets import add_target, target_of
+from lakemem.errors import ConfigurationError, ThreadNotFoundError
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write what is stored of a user as JSON Lines",
+        description="Writes a JSON object a line, each with its kind: a thread, then its items, then the next thread.",
+    )
+    whose = parser.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--user", metavar="ID", help="whose threads")
+    whose.add_argument("--scope", metavar="NAME", help="those of a shared scope")
+    parser.add_argument("--thread", metavar="ID", help="only this thread")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="where to write (default: stdout)")
+    add_target(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    counts: Counter[str] = Counter()
+    with Memory(target_of(options), schema=options.schema) as memory, _writing(options.output) as output:
+        view = memory.for_scope(options.scope) if options.user is None else memory.for_user(options.user)
+        for record in view.export(options.thread):
+            # In ASCII, so that NUL, halves of characters and line separators survive whatever reads the lines.
+            print(json.dumps(record), file=output)
+            counts[record["kind"]] += 1
+    if options.thread is not None and not counts["thread"]:
+        raise ThreadNotFoundError("there is no thread of this id, or it belongs to somebody else")
+    print(f"exported {counts['thread']:,} threads with {counts['item']:,} items", file=sys.stderr)
+    return 0
+
+
+@contextmanager
+def _writing(path: Path | None) -> Iterator[TextIO]:
+    if path is None:
+        yield sys.stdout
+        return
+    try:
+        with path.open("w", encoding="ascii") as output:
+            yield output
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written ({error.strerror})") from None
