@@ -27,6 +27,8 @@ class Operation(Generic[T]):
         writes: whether it changes something.
         lock: a name; operations with the same name wait for each other.
         first: a statement that runs before it, with the same parameters, so that it sees what that waited for.
+        waits: whether it may be put off, or answered with the fallback, while memory is down; if not, the outage
+            is raised.
         parts: operations of the same owner that run in its place, see :func:`together`; `parse` is then given a row
             for each, with its result.
     """
@@ -71,6 +73,7 @@ def together(statement: str, parts: Sequence[Operation[Any]]) -> Operation[list[
         parse=lambda rows: [result for (result,) in rows],
         fallback=[part.fallback for part in parts],
         writes=any(part.writes for part in parts),
+        waits=all(part.waits for part in parts),
         parts=tuple(parts),
     )
 
