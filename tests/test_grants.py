@@ -15,7 +15,7 @@ from langgraph.types import Command, interrupt
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from lakemem import Lakebase, Memory
+from lakemem import Lakebase, Memory, TokenUsage, Window
 from lakemem._sql import bind_statements
 from lakemem.cli import main
 from lakemem.grants import RIGHTS, Missing, grant_statements, missing_rights
@@ -23,7 +23,7 @@ from lakemem.integrations.langgraph import LakebaseSaver
 from lakemem.operations import threads
 from tests.conftest import connect
 
-SERVED = ("threads.", "memories.", "checkpoints.", "writes.", "store.", "schema.applied")
+SERVED = ("threads.", "turns.", "memories.", "checkpoints.", "writes.", "store.", "schema.applied")
 """What an app runs; all else is for whoever owns the tables."""
 
 
@@ -80,6 +80,11 @@ def use_everything(memory: Memory) -> None:
     assert [message.position for message in thread.messages()] == [1, 2]
     assert thread.pop() == {"role": "user", "content": "again"}
     assert len(user.threads()) == 1
+    for _ in range(2):
+        assert thread.store_usage(TokenUsage(requests=1), run_id="run")
+    assert [turn.usage.requests for turn in thread.turns()] == [1]
+    assert thread.window(Window(items=1)) == [{"role": "user", "content": "hello"}]
+    assert thread.replace_tail(thread.messages(), [{"type": "compaction"}])
     thread.clear()
     assert thread.delete()
     assert thread.info() is None

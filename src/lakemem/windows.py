@@ -13,6 +13,7 @@ from lakemem.validation import check_count
 BYTES_PER_TOKEN = 4
 MEDIA_TOKENS = 1_000
 READ_BYTES_PER_TOKEN = 16
+READ_BYTES_AT_LEAST = 64 * 1024
 
 _NEVER = -1
 
@@ -39,8 +40,8 @@ class Window:
         items: how many items at the most.
         count: says how many tokens an item takes, such as ``lambda item: len(encoding.encode(json.dumps(item)))``
             with an encoding of tiktoken.
-        max_bytes: how much the server reads at the most, in bytes of JSON; by default 16 for each token. A window
-            of items that take more bytes for a token, such as images, may hold less than fits.
+        max_bytes: how much the server reads at the most, in bytes of JSON; by default 16 for each token, and 64 KiB
+            at least. A window of items that take more bytes for a token, such as images, may hold less than fits.
 
     Raises:
         InvalidInputError: a bound is missing, not a whole number, or negative.
@@ -62,7 +63,7 @@ class Window:
     def read_bytes(self) -> int | None:
         """How many bytes of JSON to read at the most; None for no bound."""
         if self.max_bytes is None and self.tokens is not None:
-            return self.tokens * READ_BYTES_PER_TOKEN
+            return max(self.tokens * READ_BYTES_PER_TOKEN, READ_BYTES_AT_LEAST)
         return self.max_bytes
 
     def fit(self, items: Sequence[Mapping[str, Any]], *, free: bool) -> int:

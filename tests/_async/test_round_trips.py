@@ -13,7 +13,15 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from lakemem import AsyncMemory, AsyncScopedMemory, AsyncThread, Lakebase, MemoryNotFoundError
+from lakemem import (
+    AsyncMemory,
+    AsyncScopedMemory,
+    AsyncThread,
+    Lakebase,
+    MemoryNotFoundError,
+    TokenUsage,
+    Window,
+)
 from lakemem._async.checkpoints import AsyncCheckpoints
 from lakemem.embedding import CallableEmbedder
 from lakemem.operations import threads
@@ -31,6 +39,13 @@ THREAD_CALLS: dict[str, tuple[int, Call]] = {
     "messages": (2, lambda user: user.thread("t").messages(limit=2)),
     "info": (2, lambda user: user.thread("t").info()),
     "pop": (3, lambda user: user.thread("t").pop()),
+    "window": (2, lambda user: user.thread("t").window(Window(tokens=99, items=9))),
+    "oldest": (2, lambda user: user.thread("t").oldest(2)),
+    "new_items": (2, lambda user: user.thread("t").new_items([{"n": 1}, {"n": 4}])),
+    "store_usage": (2, lambda user: user.thread("t").store_usage(TokenUsage(requests=1))),
+    "usage": (2, lambda user: user.thread("t").usage()),
+    "turns": (2, lambda user: user.thread("t").turns()),
+    "replace_tail": (3, lambda user: user.thread("t").replace_tail(None, [{"n": 1}])),
     "clear": (2, lambda user: user.thread("t").clear()),
     "delete": (3, lambda user: user.thread("t").delete()),
 }
