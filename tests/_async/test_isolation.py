@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, LiteralString, TypeAlias
 
 import psycopg
@@ -11,7 +11,14 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from lakemem import AsyncMemory, AsyncScopedMemory, Lakebase, MemoryNotFoundError, StorageError
+from lakemem import (
+    AsyncMemory,
+    AsyncScopedMemory,
+    Lakebase,
+    MemoryNotFoundError,
+    StorageError,
+    ThreadNotFoundError,
+)
 from lakemem.operations import threads
 from lakemem.operations.checkpoints import Address, Blob, Composition
 from lakemem.testing import DatabaseFactory
@@ -45,7 +52,9 @@ async def alice(memory: AsyncMemory) -> AsyncScopedMemory:
     """A user who has a row in every table."""
     alice = memory.for_user(f"alice {uuid.uuid4()}")
     await alice.save("colour", "blue", metadata={"a": 1})
-    await memory._storage.run(threads.append(alice.owner, "t", [{"n": 1}]), write_id=uuid.uuid4())
+    await memory._storage.run(threads.append(alice.owner, "t", [{"content": "hello"}]), write_id=uuid.uuid4())
+    await alice.thread("expired").append([{"content": "hello"}])
+    await alice.thread("expired").update(expires_in=1e-6)
     address = Address("t", "", "1")
     await alice.checkpoints.put(
         address,
@@ -181,6 +190,10 @@ async def test_giving_a_row_away_is_refused(alice: AsyncScopedMemory, bob: Async
                 connection.execute(sql.SQL("UPDATE lakemem.{} SET owner = {}").format(table, bob.owner))
 
 
+async def drained(records: AsyncIterator[Any]) -> list[Any]:
+    return [record async for record in records]
+
+
 READS: dict[str, Call] = {
     "get": lambda user: user.get("colour"),
     "items": lambda user: user.items(),
@@ -190,6 +203,12 @@ READS: dict[str, Call] = {
     "thread.items": lambda user: user.thread("t").items(),
     "thread.messages": lambda user: user.thread("t").messages(),
     "thread.info": lambda user: user.thread("t").info(),
+    "filtered threads": lambda user: user.threads(filter={}, limit=None),
+    "search_threads": lambda user: user.search_threads("hello"),
+    "export": lambda user: drained(user.export()),
+    "export of a thread": lambda user: drained(user.export("t")),
+    "thread.rewind": lambda user: user.thread("t").rewind(to=0),
+    "threads.remove_expired": lambda user: user._storage.run(threads.remove_expired(user.owner, 100)),
     "checkpoints.get": lambda user: user.checkpoints.get("t", "", "1"),
     "the newest checkpoint": lambda user: user.checkpoints.get("t", ""),
     "checkpoints.list": lambda user: user.checkpoints.list(),
@@ -198,6 +217,7 @@ READS: dict[str, Call] = {
     "thread.pop": lambda user: user.thread("t").pop(),
     "thread.clear": lambda user: user.thread("t").clear(),
     "thread.delete": lambda user: user.thread("t").delete(),
+    "checkpoints.take": lambda user: user.checkpoints.take(Address("t", "", "1")),
     "checkpoints.delete_thread": lambda user: user.checkpoints.delete_thread("t"),
 }
 
@@ -220,7 +240,12 @@ async def test_what_another_user_writes_under_the_same_names_is_theirs(
         await bob.update("colour", "red")
     assert (await bob.save("colour", "red")).version == 1
     assert (await bob.update("colour", "green")).version == 2
+    with pytest.raises(ThreadNotFoundError):
+        await bob.thread("t").fork(at=1)
+    assert (await bob.thread("expired").update(title="mine")).title == "mine"
     assert await bob.thread("t").append([{"n": 2}]) == range(1, 2)
+    await bob.thread("t").fork(at=1, thread_id="another")
+    assert len(await bob.threads()) == 3
     address = Address("t", "", "1")
     await bob.checkpoints.put(
         address,

@@ -12,7 +12,14 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from lakemem import Lakebase, Memory, MemoryNotFoundError, ScopedMemory, StorageError
+from lakemem import (
+    Lakebase,
+    Memory,
+    MemoryNotFoundError,
+    ScopedMemory,
+    StorageError,
+    ThreadNotFoundError,
+)
 from lakemem.operations import threads
 from lakemem.operations.checkpoints import Address, Blob, Composition
 from lakemem.testing import DatabaseFactory
@@ -46,7 +53,9 @@ def alice(memory: Memory) -> ScopedMemory:
     """A user who has a row in every table."""
     alice = memory.for_user(f"alice {uuid.uuid4()}")
     alice.save("colour", "blue", metadata={"a": 1})
-    memory._storage.run(threads.append(alice.owner, "t", [{"n": 1}]), write_id=uuid.uuid4())
+    memory._storage.run(threads.append(alice.owner, "t", [{"content": "hello"}]), write_id=uuid.uuid4())
+    alice.thread("expired").append([{"content": "hello"}])
+    alice.thread("expired").update(expires_in=1e-6)
     address = Address("t", "", "1")
     alice.checkpoints.put(
         address,
@@ -180,6 +189,10 @@ def test_giving_a_row_away_is_refused(alice: ScopedMemory, bob: ScopedMemory, ta
                 connection.execute(sql.SQL("UPDATE lakemem.{} SET owner = {}").format(table, bob.owner))
 
 
+def drained(records: Iterator[Any]) -> list[Any]:
+    return [record for record in records]
+
+
 READS: dict[str, Call] = {
     "get": lambda user: user.get("colour"),
     "items": lambda user: user.items(),
@@ -189,6 +202,12 @@ READS: dict[str, Call] = {
     "thread.items": lambda user: user.thread("t").items(),
     "thread.messages": lambda user: user.thread("t").messages(),
     "thread.info": lambda user: user.thread("t").info(),
+    "filtered threads": lambda user: user.threads(filter={}, limit=None),
+    "search_threads": lambda user: user.search_threads("hello"),
+    "export": lambda user: drained(user.export()),
+    "export of a thread": lambda user: drained(user.export("t")),
+    "thread.rewind": lambda user: user.thread("t").rewind(to=0),
+    "threads.remove_expired": lambda user: user._storage.run(threads.remove_expired(user.owner, 100)),
     "checkpoints.get": lambda user: user.checkpoints.get("t", "", "1"),
     "the newest checkpoint": lambda user: user.checkpoints.get("t", ""),
     "checkpoints.list": lambda user: user.checkpoints.list(),
@@ -197,6 +216,7 @@ READS: dict[str, Call] = {
     "thread.pop": lambda user: user.thread("t").pop(),
     "thread.clear": lambda user: user.thread("t").clear(),
     "thread.delete": lambda user: user.thread("t").delete(),
+    "checkpoints.take": lambda user: user.checkpoints.take(Address("t", "", "1")),
     "checkpoints.delete_thread": lambda user: user.checkpoints.delete_thread("t"),
 }
 
@@ -219,7 +239,12 @@ def test_what_another_user_writes_under_the_same_names_is_theirs(
         bob.update("colour", "red")
     assert (bob.save("colour", "red")).version == 1
     assert (bob.update("colour", "green")).version == 2
+    with pytest.raises(ThreadNotFoundError):
+        bob.thread("t").fork(at=1)
+    assert (bob.thread("expired").update(title="mine")).title == "mine"
     assert bob.thread("t").append([{"n": 2}]) == range(1, 2)
+    bob.thread("t").fork(at=1, thread_id="another")
+    assert len(bob.threads()) == 3
     address = Address("t", "", "1")
     bob.checkpoints.put(
         address,

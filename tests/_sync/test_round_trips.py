@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import pytest
@@ -20,18 +21,25 @@ from lakemem import (
     MemoryNotFoundError,
     ScopedMemory,
     Thread,
+    ThreadInfo,
     TokenUsage,
     Window,
 )
 from lakemem._sync.checkpoints import Checkpoints
 from lakemem.embedding import CallableEmbedder
-from lakemem.operations import threads
+from lakemem.operations import threads, transcripts
 from lakemem.operations.checkpoints import Address, Blob
 from tests.support.proxy import Proxy
 
 Call: TypeAlias = Callable[[ScopedMemory], Any]
 
 ADDRESS = Address("t", "", "1")
+CURSOR = ThreadInfo("t", datetime.now(UTC), datetime.now(UTC)).cursor
+
+
+def drained(records: Iterator[Any]) -> list[Any]:
+    return [record for record in records]
+
 
 # call -> (statements, how it is made)
 THREAD_CALLS: dict[str, tuple[int, Call]] = {
@@ -47,8 +55,11 @@ THREAD_CALLS: dict[str, tuple[int, Call]] = {
     "usage": (2, lambda user: user.thread("t").usage()),
     "turns": (2, lambda user: user.thread("t").turns()),
     "replace_tail": (3, lambda user: user.thread("t").replace_tail(None, [{"n": 1}])),
-    "clear": (2, lambda user: user.thread("t").clear()),
-    "delete": (3, lambda user: user.thread("t").delete()),
+    "fork": (2, lambda user: user.thread("u").fork(at=1)),
+    "rewind": (3, lambda user: user.thread("t").rewind(to=1)),
+    "update": (2, lambda user: user.thread("u").update(title="A title", metadata={"a": 1}, expires_in=60)),
+    "clear": (3, lambda user: user.thread("t").clear()),
+    "delete": (2, lambda user: user.thread("t").delete()),
 }
 MEMORY_CALLS: dict[str, tuple[int, Call]] = {
     "save": (3, lambda user: user.save("colour", {"likes": "blue"}, metadata={"a": 1}, expires_in=60)),
@@ -57,7 +68,9 @@ MEMORY_CALLS: dict[str, tuple[int, Call]] = {
     "search": (2, lambda user: user.search("which colour", filter={"a": 1}, min_similarity=-1)),
     "update": (3, lambda user: user.update("colour", {"likes": "red"})),
     "delete": (3, lambda user: user.delete("colour")),
-    "threads": (2, lambda user: user.threads()),
+    "threads": (2, lambda user: user.threads(filter={"a": 1}, after=CURSOR)),
+    "search_threads": (2, lambda user: user.search_threads("hello")),
+    "export": (2, lambda user: drained(user.export())),
 }
 CHECKPOINT_CALLS: dict[str, tuple[int, Call]] = {
     "put": (
@@ -79,6 +92,7 @@ CHECKPOINT_CALLS: dict[str, tuple[int, Call]] = {
     ),
     "get": (2, lambda user: user.checkpoints.get("t", "")),
     "list": (2, lambda user: user.checkpoints.list(thread_id="t")),
+    "take": (2, lambda user: user.checkpoints.take(ADDRESS)),
     "delete_thread": (2, lambda user: user.checkpoints.delete_thread("t")),
 }
 CALLS = {
@@ -103,7 +117,7 @@ def memory(proxy: Proxy) -> Iterator[Memory]:
     embedder = CallableEmbedder(embed, model="length", dimensions=2)
     with Memory(proxy.target, embedder=embedder, max_size=1) as memory:
         # The first call waits for the pool's connection, which the pool makes on its own.
-        memory.for_user("alice").threads()
+        memory.for_user("alice").thread("u").append([{"n": 1}])
         yield memory
 
 
@@ -137,6 +151,20 @@ def test_a_large_item_is_one_round_trip(alice: ScopedMemory, proxy: Proxy) -> No
     assert proxy.round_trips == 1
     alice.thread("t").items()
     assert proxy.round_trips == 2
+
+
+def test_an_export_is_one_round_trip_a_batch(alice: ScopedMemory, proxy: Proxy) -> None:
+    for _ in range(3):
+        alice.thread("t").append([{"n": n} for n in range(500)])
+    alice.thread("v").append([{"content": "x" * (transcripts.BATCH_BYTES - 100)}, {"n": 1}])
+    proxy.reset()
+    records = drained(alice.export())
+    assert [record["position"] for record in records if record.get("thread_id") == "t" and "item" in record] == list(
+        range(1, 1501)
+    )
+    assert [len(str(record["item"])) > 100 for record in records[-2:]] == [True, False]
+    # 1,000 records; those up to the item that is too large; the rest.
+    assert proxy.round_trips == 3
 
 
 def test_a_call_that_fails_is_one_round_trip(alice: ScopedMemory, proxy: Proxy) -> None:
