@@ -61,7 +61,7 @@ FLOOR_PUT = """
 WITH blobs AS (
     INSERT INTO floor_blobs
     SELECT %(thread)s, %(ns)s, given.* FROM unnest(
-        %(channels)s::text[], %(versions)s::text[], %(types)s::text[], %(blobs)s::bytea[]
+        %(channels)b::text[], %(versions)b::text[], %(types)b::text[], %(blobs)b::bytea[]
     ) AS given
 )
 INSERT INTO floor_checkpoints
@@ -70,7 +70,7 @@ VALUES (%(thread)s, %(ns)s, %(id)s, %(parent)s, %(type)s, %(checkpoint)s, %(all)
 FLOOR_PUT_WRITES = """
 INSERT INTO floor_writes
 SELECT %(thread)s, %(ns)s, %(id)s, %(task)s, given.* FROM unnest(
-    %(idxs)s::integer[], %(channels)s::text[], %(types)s::text[], %(blobs)s::bytea[]
+    %(idxs)b::integer[], %(channels)b::text[], %(types)b::text[], %(blobs)b::bytea[]
 ) AS given
 ON CONFLICT DO NOTHING
 """

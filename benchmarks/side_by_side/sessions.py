@@ -59,13 +59,13 @@ CREATE TABLE IF NOT EXISTS floor_items (
 """
 FLOOR_ADD = """
 WITH session AS (
-    INSERT INTO floor_sessions AS s VALUES (%(session)s, cardinality(%(items)s::bytea[]))
+    INSERT INTO floor_sessions AS s VALUES (%(session)s, cardinality(%(items)b::bytea[]))
     ON CONFLICT (session_id) DO UPDATE SET last_position = s.last_position + excluded.last_position
-    RETURNING last_position - cardinality(%(items)s::bytea[]) AS before
+    RETURNING last_position - cardinality(%(items)b::bytea[]) AS before
 )
 INSERT INTO floor_items
 SELECT %(session)s, session.before + given.place, given.item
-FROM session, unnest(%(items)s::bytea[]) WITH ORDINALITY AS given (item, place)
+FROM session, unnest(%(items)b::bytea[]) WITH ORDINALITY AS given (item, place)
 """
 FLOOR_GET = "SELECT item FROM floor_items WHERE session_id = %s ORDER BY position DESC LIMIT %s"
 
