@@ -23,17 +23,31 @@ class PlannedModel(Model):
     """Gives what `plan` makes of all that it is sent, and keeps what it was sent.
 
     Its ids count up from 1, so that two models with the same plan say the same.
+
+    Args:
+        usage: what each call uses.
+        with_response_ids: whether its responses have ids, as those of the Responses API do.
     """
 
-    def __init__(self, plan: Callable[[PlannedModel, list[Any]], Sequence[TResponseOutputItem]]) -> None:
+    def __init__(
+        self,
+        plan: Callable[[PlannedModel, list[Any]], Sequence[TResponseOutputItem]],
+        *,
+        usage: Usage | None = None,
+        with_response_ids: bool = False,
+    ) -> None:
         self._plan = plan
+        self._usage = usage
+        self._with_response_ids = with_response_ids
         self._numbers = itertools.count(1)
         self.inputs: list[list[Any]] = []
 
     async def get_response(
         self, system_instructions: str | None, input: Any, *args: Any, **kwargs: Any
     ) -> ModelResponse:
-        return ModelResponse(output=self._output(input), usage=Usage(), response_id=None)
+        response_id = f"resp_{next(self._numbers)}" if self._with_response_ids else None
+        usage = Usage() if self._usage is None else self._usage
+        return ModelResponse(output=self._output(input), usage=usage, response_id=response_id)
 
     async def stream_response(
         self, system_instructions: str | None, input: Any, *args: Any, **kwargs: Any
