@@ -186,6 +186,15 @@ async def test_a_listing_filters_by_all_that_it_is_given(alice: AsyncScopedMemor
     assert ids(await listing(limit=0)) == []
 
 
+async def test_of_many_who_take_a_checkpoint_one_gets_it(alice: AsyncScopedMemory) -> None:
+    address = await put(alice.checkpoints, "1", checkpoint="whole")
+    await put(alice.checkpoints, "2")
+    taken = await agather([lambda: alice.checkpoints.take(address)] * 8)
+    assert blob("whole") in taken
+    assert taken.count(None) == 7
+    assert ids(await alice.checkpoints.list(thread_id="t")) == ["2"]
+
+
 async def test_deleting_the_checkpoints_of_a_thread_leaves_its_items_and_other_threads(
     alice: AsyncScopedMemory, target: Lakebase
 ) -> None:

@@ -185,6 +185,15 @@ def test_a_listing_filters_by_all_that_it_is_given(alice: ScopedMemory) -> None:
     assert ids(listing(limit=0)) == []
 
 
+def test_of_many_who_take_a_checkpoint_one_gets_it(alice: ScopedMemory) -> None:
+    address = put(alice.checkpoints, "1", checkpoint="whole")
+    put(alice.checkpoints, "2")
+    taken = gather([lambda: alice.checkpoints.take(address)] * 8)
+    assert blob("whole") in taken
+    assert taken.count(None) == 7
+    assert ids(alice.checkpoints.list(thread_id="t")) == ["2"]
+
+
 def test_deleting_the_checkpoints_of_a_thread_leaves_its_items_and_other_threads(
     alice: ScopedMemory, target: Lakebase
 ) -> None:

@@ -498,6 +498,87 @@ async def test_two_requests_on_one_thread_at_once_lose_nothing(memory: AsyncMemo
     assert len(stored) == 2 * len(texts)
 
 
+# Approvals
+
+
+def cashier(paid: list[int]) -> Agent[Any]:
+    """An agent that pays what it is told to, twice over, if it may."""
+
+    @function_tool(needs_approval=True)
+    def pay(amount: int) -> str:
+        paid.append(amount)
+        return f"paid {amount}"
+
+    def plan(model: PlannedModel, items: list[Any]) -> list[Any]:
+        last = items[-1]
+        if last.get("role") == "user":
+            amount = str(last["content"]).partition(" ")[2]
+            if not amount:
+                return [model.says("Nothing to pay.")]
+            return [model.calls("pay", f'{{"amount": {amount}}}'), model.calls("pay", '{"amount": 1}')]
+        return [model.says(", ".join(str(item["output"]) for item in items if "output" in item))]
+
+    return Agent(name="Cashier", tools=[pay], model=Recording(plan))
+
+
+async def test_a_tool_waits_for_its_approval_and_runs_once(memory: AsyncMemory, streamed: bool) -> None:
+    paid: list[int] = []
+
+    async def ask(request: dict[str, Any]) -> dict[str, Any]:
+        return await answered(cashier(paid), request, streamed=streamed, memory=memory)
+
+    await memory.for_user("ada").save("pay", "Ada likes to pay 3.")
+    waits = await ask(asked("Pay 3"))
+    first, second = waits["custom_outputs"]["interrupts"]
+    assert first["value"] == {"tool": "pay", "arguments": '{"amount": 3}'}
+    assert [item["type"] for item in waits["output"]] == ["function_call"] * 2
+    assert paid == []
+
+    for wrong in (7, [], {}, {"x": True}, {first["id"]: None}, {first["id"]: True, "x": True}):
+        with pytest.raises(InvalidInputError, match=r"custom_inputs\.resume"):
+            await ask(asked([], resume=wrong))
+    with pytest.raises(InvalidInputError, match="does not wait"):
+        await ask(asked([], user_id="bob", resume=True))
+
+    # One of the calls first, and then the other.
+    waits = await ask(asked([], resume={first["id"]: True}))
+    assert [left["id"] for left in waits["custom_outputs"]["interrupts"]] == [second["id"]]
+    done = await ask(asked([], resume={second["id"]: "not twice"}))
+    assert text_of(done) == "paid 3, not twice"
+    assert done["custom_outputs"] == {"thread_id": "t"}
+    assert paid == [3]
+    with pytest.raises(InvalidInputError, match="does not wait"):
+        await ask(asked([], resume=True))
+    assert paid == [3]
+
+    kinds = [item.get("type") or item["role"] for item in await memory.for_user("ada").thread("t").items()]
+    assert kinds == ["user", *["function_call"] * 2, *["function_call_output"] * 2, "message"]
+
+
+async def test_an_approval_that_is_given_twice_at_once_counts_once(memory: AsyncMemory, streamed: bool) -> None:
+    paid: list[int] = []
+    await answered(cashier(paid), asked("Pay 3"), streamed=streamed, memory=memory)
+    outcomes = await asyncio.gather(
+        *(answered(cashier(paid), asked([], resume=True), streamed=streamed, memory=memory) for _ in range(4)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(outcome, InvalidInputError) for outcome in outcomes) == 3
+    assert sorted(paid) == [1, 3]
+
+
+async def test_who_says_something_else_has_not_approved(memory: AsyncMemory, streamed: bool) -> None:
+    paid: list[int] = []
+
+    async def ask(request: dict[str, Any]) -> dict[str, Any]:
+        return await answered(cashier(paid), request, streamed=streamed, memory=memory)
+
+    await ask(asked("Pay 3"))
+    assert text_of(await ask(asked("No."))) == "Nothing to pay."
+    with pytest.raises(InvalidInputError, match="does not wait"):
+        await ask(asked([], resume=True))
+    assert paid == []
+
+
 # Without memory
 
 

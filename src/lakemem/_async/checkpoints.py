@@ -60,6 +60,10 @@ class AsyncCheckpoints:
         """Return the checkpoint with this id, or the newest where it is None."""
         return await self._storage.run(checkpoints.get(self._owner, thread_id, checkpoint_ns, checkpoint_id))
 
+    async def take(self, address: Address) -> Blob | None:
+        """Remove a checkpoint that is stored whole, and return it; None where there is none, or somebody took it."""
+        return await self._storage.run(checkpoints.take(self._owner, address))
+
     async def list(
         self,
         *,

@@ -166,5 +166,12 @@ FROM (
 {checkpoint_parts}
 ORDER BY c.checkpoint_id DESC;
 
+-- name: take
+-- Of two callers one gets it. It has neither values nor writes that would be left.
+DELETE FROM {schema}.checkpoints
+WHERE owner = %(owner)s AND thread_id = %(thread_id)s AND checkpoint_ns = %(checkpoint_ns)s
+    AND checkpoint_id = %(checkpoint_id)s AND {not_expired}
+RETURNING type, checkpoint;
+
 -- name: delete_thread
 SELECT {schema}.remove_checkpoints(%(owner)s, %(thread_id)s);

@@ -59,6 +59,10 @@ class Checkpoints:
         """Return the checkpoint with this id, or the newest where it is None."""
         return self._storage.run(checkpoints.get(self._owner, thread_id, checkpoint_ns, checkpoint_id))
 
+    def take(self, address: Address) -> Blob | None:
+        """Remove a checkpoint that is stored whole, and return it; None where there is none, or somebody took it."""
+        return self._storage.run(checkpoints.take(self._owner, address))
+
     def list(
         self,
         *,

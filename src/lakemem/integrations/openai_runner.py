@@ -32,6 +32,8 @@ try:
     from agents.items import HandoffOutputItem, ToolApprovalItem, ToolCallOutputItem
     from agents.models.fake_id import FAKE_RESPONSES_ID
     from agents.run import CallModelData, ModelInputData
+
+    from lakemem.integrations import openai_approvals as approvals
 except ImportError as error:
     raise MissingExtraError("openai-agents", "lakemem.integrations.openai_runner") from error
 
@@ -80,7 +82,7 @@ async def respond(
         IdentityError: deployed, and no verified user.
         StorageError: memory is down, and is not a :func:`~lakemem.degrading` one.
     """
-    run = await _prepared(read_request(request), memory, headers, identify, recall, run_config, options)
+    run = await _prepared(agent, read_request(request), memory, headers, identify, recall, run_config, options)
     result = await Runner.run(agent, **run.arguments)
     events = ResponseEvents()
     return response(
@@ -89,7 +91,7 @@ async def respond(
         _output(result.new_items),
         status="completed",
         usage=_usage(result.context_wrapper.usage),
-        custom_outputs=run.answering.custom_outputs(_interrupts(result)),
+        custom_outputs=await run.custom_outputs(result),
     )
 
 
@@ -114,7 +116,7 @@ def stream(
         InvalidInputError: at the call itself, if the request cannot be answered; all else at the first event.
     """
     asked = read_request(request)
-    return _events(agent, lambda: _prepared(asked, memory, headers, identify, recall, run_config, options))
+    return _events(agent, lambda: _prepared(agent, asked, memory, headers, identify, recall, run_config, options))
 
 
 async def _events(agent: Agent[Any], prepared: Callable[[], Awaitable[_Run]]) -> AsyncGenerator[Event, None]:
@@ -141,18 +143,25 @@ async def _events(agent: Agent[Any], prepared: Callable[[], Awaitable[_Run]]) ->
             async for _ in result.stream_events():
                 pass
         raise
-    yield events.completed(_usage(result.context_wrapper.usage), run.answering.custom_outputs(_interrupts(result)))
+    yield events.completed(_usage(result.context_wrapper.usage), await run.custom_outputs(result))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Run:
-    """A run of a request: the arguments for the SDK's Runner, and whom it is for."""
+    """A run of a request: the arguments for the SDK's Runner, whom it is for, and what the user has said."""
 
     answering: Answering
     arguments: dict[str, Any]
+    question: str
+
+    async def custom_outputs(self, result: RunResult | RunResultStreaming) -> dict[str, Any]:
+        """What goes to the client beside the answer. A run that waits for approvals is stored."""
+        waits = await approvals.keep(self.answering, result, self.question) if result.interruptions else None
+        return self.answering.custom_outputs(waits)
 
 
 async def _prepared(
+    agent: Agent[Any],
     request: AgentRequest,
     memory: AsyncMemory | AsyncScopedMemory,
     headers: Mapping[str, str] | None,
@@ -163,16 +172,21 @@ async def _prepared(
 ) -> _Run:
     asked = await answering(request, memory, headers, identify)
     thread = asked.user.thread(asked.context.thread_id)
-    items, recalled = await asyncio.gather(
-        asked.new_items(thread), asked.recall(last_question(asked.request.items), recall)
-    )
+    input: Any
+    if request.resumes:
+        waiting = await approvals.find(asked)
+        question = waiting.question
+        input, recalled = await asyncio.gather(approvals.resume(asked, agent, waiting), asked.recall(question, recall))
+    else:
+        question = last_question(request.items)
+        input, recalled = await asyncio.gather(asked.new_items(thread), asked.recall(question, recall))
     arguments = {
-        "input": items,
+        "input": input,
         "context": asked.context,
         "session": LakebaseSession(thread),
         "run_config": _with_memories(run_config or RunConfig(), recalled, asked),
     }
-    return _Run(asked, {**arguments, **options})
+    return _Run(asked, {**arguments, **options}, question)
 
 
 def _with_memories(run_config: RunConfig, recalled: Recalled, answering: Answering) -> RunConfig:
@@ -263,14 +277,6 @@ def _item(item: RunItem) -> Item:
     if plain.get("id") == FAKE_RESPONSES_ID:
         plain["id"] = new_id(_ID_PREFIXES.get(plain.get("type", ""), "item"))
     return plain
-
-
-def _interrupts(result: RunResult | RunResultStreaming) -> list[dict[str, Any]] | None:
-    """The calls that wait for somebody's approval; None where there are none."""
-    return [
-        {"id": waiting.call_id, "value": {"tool": waiting.name, "arguments": waiting.arguments}}
-        for waiting in result.interruptions
-    ] or None
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

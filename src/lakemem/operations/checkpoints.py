@@ -232,6 +232,20 @@ def listing(
     )
 
 
+def take(owner: str, address: Address) -> Operation[Blob | None]:
+    """Remove a checkpoint that is stored whole, and return it; None where there is none."""
+    return Operation(
+        statement="checkpoints.take",
+        owner=owner,
+        parameters=_address(owner, address),
+        parse=lambda rows: Blob(*rows[0]) if rows else None,
+        fallback=None,
+        writes=True,
+        # Who takes it goes on from it, and cannot do so later.
+        waits=False,
+    )
+
+
 def delete_thread(owner: str, thread_id: str) -> Operation[None]:
     return Operation(
         statement="checkpoints.delete_thread",
