@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from lakemem._async.memory import AsyncMemory, AsyncScopedMemory
 from lakemem.answering import Answering, answering
@@ -19,7 +19,6 @@ try:
     from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, SystemMessage, ToolMessage
     from langchain_core.runnables import RunnableConfig
     from langgraph.config import get_config
-    from langgraph.graph.state import CompiledStateGraph
     from langgraph.types import Command, Interrupt
 
     from lakemem.integrations.langgraph_messages import items_of, messages_of, unanswered_calls, usage_of_messages
@@ -27,7 +26,10 @@ try:
 except ImportError as error:
     raise MissingExtraError("langgraph", "lakemem.integrations.langgraph_runner") from error
 
-Graph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
+if TYPE_CHECKING:
+    from langgraph.graph.state import CompiledStateGraph
+
+Graph: TypeAlias = "CompiledStateGraph[Any, Any, Any, Any]"
 Happening: TypeAlias = tuple[Literal["values", "updates", "messages"], Any]
 
 RECALLED = "lakemem_recalled"
