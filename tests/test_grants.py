@@ -23,7 +23,7 @@ from lakemem.integrations.langgraph import LakebaseSaver
 from lakemem.operations import threads
 from tests.conftest import connect
 
-SERVED = ("threads.", "turns.", "memories.", "checkpoints.", "writes.", "store.", "schema.applied")
+SERVED = ("threads.", "transcripts.", "turns.", "memories.", "checkpoints.", "writes.", "store.", "schema.applied")
 """What an app runs; all else is for whoever owns the tables."""
 
 
@@ -85,6 +85,14 @@ def use_everything(memory: Memory) -> None:
     assert [turn.usage.requests for turn in thread.turns()] == [1]
     assert thread.window(Window(items=1)) == [{"role": "user", "content": "hello"}]
     assert thread.replace_tail(thread.messages(), [{"type": "compaction"}])
+    assert thread.update(title="Greetings", expires_in=60).title == "Greetings"
+    fork = thread.fork(at=thread.messages()[-1].position)
+    assert [hit.thread_id for hit in user.search_threads("hello")] == []
+    fork.append([{"role": "user", "content": "hello"}])
+    assert [hit.thread_id for hit in user.search_threads("hello")] == [fork.thread_id]
+    assert [record["kind"] for record in user.export(fork.thread_id)] == ["thread", "item", "item"]
+    assert fork.rewind(to=0) == 2
+    assert fork.delete()
     thread.clear()
     assert thread.delete()
     assert thread.info() is None
@@ -110,6 +118,13 @@ def use_everything(memory: Memory) -> None:
     for _ in range(2):
         memory._storage.run(marked, write_id=WRITE)
     assert len(user.thread("m").items()) == 1
+
+
+    expired = user.thread("expired")
+    expired.update(expires_in=1e-6)
+    assert expired.append([{"n": 1}]) == range(1, 2)
+    expired.update(expires_in=1e-6)
+    assert memory._storage.run(threads.remove_expired(user.owner, 10)) == 1
 
 
 WRITE = uuid4()
@@ -146,15 +161,22 @@ def test_each_right_is_needed_by_a_statement(
 
 def refused(app: psycopg.Connection[Any]) -> list[str]:
     """The statements that the app may not run; to explain one takes the same rights."""
+    served = {name: statement for name, statement in bind_statements("lakemem").items() if name.startswith(SERVED)}
     found = []
-    for name, statement in bind_statements("lakemem").items():
-        if not name.startswith(SERVED):
-            continue
+    for name, statement in {**served, **of_functions(app)}.items():
         try:
             app.execute(b"EXPLAIN (GENERIC_PLAN) " + numbered(statement))
         except psycopg.errors.InsufficientPrivilege:
             found.append(name)
     return found
+
+
+def of_functions(app: psycopg.Connection[Any]) -> dict[str, bytes]:
+    """What the functions that statements call do with the rights of their caller."""
+    bodies = app.execute("SELECT prosrc FROM pg_proc WHERE pronamespace = 'lakemem'::regnamespace")
+    found = [text for (body,) in bodies for text in re.findall(r"DELETE FROM [^;]+", body)]
+    assert found
+    return {text: re.sub(r"\bof_(owner|thread)\b", r"%(\1)s", text).encode() for text in found}
 
 
 def numbered(statement: bytes) -> bytes:
