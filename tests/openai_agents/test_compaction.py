@@ -11,7 +11,8 @@ import pytest
 from agents import Agent, Runner, function_tool
 from agents.extensions.memory import EncryptedSession
 from agents.items import TResponseInputItem
-from agents.memory import OpenAIResponsesCompactionSession, session as sdk_session
+from agents.memory import OpenAIResponsesCompactionSession
+from agents.memory import session as sdk_session
 from agents.memory.session import SessionABC
 from cryptography.fernet import Fernet
 from openai import AsyncOpenAI

@@ -22,12 +22,12 @@ WITH RECURSIVE walk AS (
         ORDER BY i.position DESC
         LIMIT 1
     ) AS before
-    WHERE walk.bytes <= %(max_bytes)s AND walk.items <= %(max_items)s
+    WHERE walk.bytes <= %(max_bytes)s::bigint AND walk.items <= %(max_items)s::bigint
 )
 SELECT CASE WHEN fits THEN item::text END,
     fits OR item::text ~ '"role":"(user|system|developer|tool)"|"type":"[a-z_]*_output"'
 FROM (
-    SELECT position, item, bytes <= %(max_bytes)s AND items <= %(max_items)s AS fits FROM walk
+    SELECT position, item, bytes <= %(max_bytes)s::bigint AND items <= %(max_items)s::bigint AS fits FROM walk
 ) AS walked
 ORDER BY position;
 
