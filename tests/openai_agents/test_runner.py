@@ -14,7 +14,7 @@ from agents import Agent, RunConfig, Usage, function_tool, handoff
 from agents.items import TResponseStreamEvent
 from agents.models.fake_id import FAKE_RESPONSES_ID
 from agents.run import CallModelData, ModelInputData
-from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse, ResponsesAgentStreamEvent
+from mlflow.types.responses import ResponsesAgentRequest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
@@ -23,6 +23,7 @@ from lakemem.demo.openai_agents import ScriptedModel
 from lakemem.demo.script import INTRODUCTION, LONG_TERM_QUESTION, SHORT_TERM_QUESTION
 from lakemem.integrations.openai_agents import memory_tools, respond, stream
 from lakemem.recalling import Recall
+from tests.answers import SlowEmbedder, asked, check_stream, checked, is_well, running, text_of
 from tests.faults.polling import AsyncPoll
 from tests.faults.proxy import Proxy
 from tests.openai_agents.models import PlannedModel, echoing, said_by_user
@@ -121,10 +122,6 @@ def with_tool(**options: Any) -> tuple[Agent[Any], Recording]:
     return Agent(name="Assistant", model=model, tools=[weather]), model
 
 
-def asked(text: Any, thread_id: str | None = "t", user_id: str = "ada", **custom_inputs: Any) -> dict[str, Any]:
-    return {"input": text, "custom_inputs": {"thread_id": thread_id, "user_id": user_id, **custom_inputs}}
-
-
 async def answered(agent: Agent[Any], request: Any, *, streamed: bool, **options: Any) -> dict[str, Any]:
     """The answer, made of JSON and valid to MLflow; of a stream that of its last event."""
     if not streamed:
@@ -134,41 +131,7 @@ async def answered(agent: Agent[Any], request: Any, *, streamed: bool, **options
         check_stream(events)
         answer = events[-1]["response"]
         assert events[-1]["custom_outputs"] == answer["custom_outputs"]
-    json.dumps(answer, allow_nan=False)
-    ResponsesAgentResponse(**answer)
-    return dict(answer)
-
-
-def check_stream(events: list[dict[str, Any]]) -> None:
-    """The order of events, by what the client of the Responses API relies on."""
-    assert [event["sequence_number"] for event in events] == list(range(len(events)))
-    assert events[0]["type"] == "response.created"
-    assert events[-1]["type"] == "response.completed"
-    added: dict[int, Any] = {}
-    done: dict[int, Any] = {}
-    texts: dict[str, str] = {}
-    for event in events:
-        json.dumps(event, allow_nan=False)
-        ResponsesAgentStreamEvent(**event)
-        kind, place = event["type"], event.get("output_index")
-        if kind == "response.output_item.added":
-            assert place not in added
-            added[place] = event["item"]
-        elif kind == "response.output_text.delta":
-            assert added[place]["id"] == event["item_id"]
-            texts[event["item_id"]] = texts.get(event["item_id"], "") + event["delta"]
-        elif kind == "response.output_text.done":
-            assert texts[event["item_id"]].strip() == event["text"]
-        elif kind == "response.output_item.done":
-            assert place not in done
-            done[place] = event["item"]
-            assert event["item"]["type"] == "function_call_output" or added[place].get("id") == event["item"].get("id")
-    assert sorted(done) == list(range(len(done)))
-    assert events[-1]["response"]["output"] == [done[place] for place in sorted(done)]
-
-
-def text_of(answer: dict[str, Any]) -> str:
-    return str(answer["output"][-1]["content"][0]["text"])
+    return checked(answer)
 
 
 @pytest.fixture(params=[False, True], ids=["whole", "streamed"])
@@ -411,11 +374,6 @@ async def test_a_stream_says_what_the_whole_answer_says(memory: AsyncMemory) -> 
     assert answers[0] == answers[1] == answers[2] == answers[3]
 
 
-def running() -> set[asyncio.Task[Any]]:
-    """The tasks that are running, without those of the pool, which come and go."""
-    return {task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__qualname__", "") != "Event.wait"}
-
-
 @pytest.mark.parametrize("how", ["closed", "cancelled", "closed at once"])
 async def test_a_stream_that_is_left_early_leaves_no_run_behind(
     memory: AsyncMemory, how: Literal["closed", "cancelled", "closed at once"]
@@ -611,10 +569,6 @@ async def test_the_agent_answers_while_memory_is_down_and_what_was_said_is_store
             assert third["custom_outputs"] == {"thread_id": "t"}
 
 
-async def is_well(memory: AsyncMemory) -> bool:
-    return (await memory.health()).status == "ok"
-
-
 async def test_without_degrading_the_outage_is_an_error(target: Lakebase, streamed: bool) -> None:
     with Proxy(target) as proxy:
         async with AsyncMemory(proxy.target, timeout=1.0) as memory:
@@ -623,16 +577,6 @@ async def test_without_degrading_the_outage_is_an_error(target: Lakebase, stream
             with pytest.raises(StorageUnavailableError):
                 await answered(Agent(name="A", model=model), asked("Hello"), streamed=streamed, memory=memory)
             assert model.inputs == []
-
-
-class SlowEmbedder:
-    """Takes its time, and is asked off the event loop."""
-
-    model, dimensions = "slow", 2
-
-    def embed(self, texts: Any) -> Any:
-        time.sleep(1.0)
-        return [[1.0, 0.0] for _ in texts]
 
 
 async def test_memories_that_come_late_are_not_waited_for(target: Lakebase, streamed: bool) -> None:
