@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from lakemem.protocols import Embedder as Embedder
     from lakemem.protocols import LongTermMemory as LongTermMemory
     from lakemem.protocols import ShortTermMemory as ShortTermMemory
+    from lakemem.recalling import Recall as Recall
     from lakemem.target import Lakebase as Lakebase
     from lakemem.types import Credential as Credential
     from lakemem.types import Health as Health
@@ -102,6 +103,7 @@ _ROOMS = {
         "LongTermMemory",
         "ShortTermMemory",
     ),
+    "lakemem.recalling": ("Recall",),
     "lakemem.target": ("Lakebase",),
     "lakemem.types": (
         "Credential",
