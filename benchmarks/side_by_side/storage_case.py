@@ -22,7 +22,8 @@ from side_by_side.bench import Bench
 from side_by_side.texts import Texts, message_pair
 
 TURNS = (50, 100, 200, 500)
-SAMPLES = 12
+SAMPLES = 10
+THREAD: Any = {"configurable": {"thread_id": "conversation", "checkpoint_ns": ""}}
 # Where each keeps its tables.
 SCHEMAS = {"ours": "lakemem", "peer": "public"}
 
@@ -44,9 +45,9 @@ async def thread_bytes(bench: Bench, case: str) -> None:
             async with savers.CONTENDERS[name](target) as made:
                 saver = made(0)
                 began = time.perf_counter()
-                stored[name] = await converse(bench, saver, target, schema, pairs, lengths)
+                stored[name], configs = await converse(bench, saver, target, schema, pairs, lengths)
                 seconds[name] = time.perf_counter() - began
-                await check_history(saver, pairs)
+                await check_history(saver, pairs, configs)
                 total[name] = relation_bytes(target, schema)
         bench.say(f"{case}: {name} took {seconds[name]:.0f} s, {stored[name][lengths[-1]] / 2**20:.2f} MiB")
     stored["floor"] = once(pairs, lengths)
@@ -65,34 +66,41 @@ async def thread_bytes(bench: Bench, case: str) -> None:
 
 async def converse(
     bench: Bench, saver: Any, target: Lakebase, schema: str, pairs: list[list[Any]], lengths: list[int]
-) -> dict[int, int]:
-    """Run a turn for each pair, and return the bytes that were stored at each of `lengths`."""
+) -> tuple[dict[int, int], dict[int, Any]]:
+    """Run a turn for each pair.
+
+    Returns:
+        The bytes that were stored at each of `lengths`, and the configs of some of the checkpoints by their place.
+    """
     replies = iter([reply for _, reply in pairs])
     builder = StateGraph(State)
     builder.add_node("assistant", lambda state: {"messages": [next(replies)]})
     builder.add_edge(START, "assistant")
     graph = builder.compile(checkpointer=saver)
-    found = {}
+    sizes, configs = {}, {}
     for number, (message, _) in enumerate(pairs, start=1):
         await graph.ainvoke({"messages": [message]}, THREAD, durability="sync")
         if number in lengths:
             bench.say(f"{schema}: {number} turns")
-            found[number] = row_bytes(target, schema)
-    return found
+            sizes[number] = row_bytes(target, schema)
+        if number == 1 or number % max(len(pairs) // SAMPLES, 1) == 0:
+            last = await saver.aget_tuple(THREAD)
+            before = await saver.aget_tuple(last.parent_config)
+            configs |= {
+                3 * number - 1: last.config,
+                3 * number - 2: before.config,
+                3 * number - 3: before.parent_config,
+            }
+    return sizes, configs
 
 
-THREAD: Any = {"configurable": {"thread_id": "conversation", "checkpoint_ns": ""}}
-
-
-async def check_history(saver: Any, pairs: list[list[Any]]) -> None:
-    """See that the states at checkpoints of all ages, three a turn, are what they were."""
+async def check_history(saver: Any, pairs: list[list[Any]], configs: dict[int, Any]) -> None:
+    """See that the states at checkpoints of all ages are what they were."""
     everything = list(chain.from_iterable(pairs))
-    configs = [found.config async for found in saver.alist(THREAD)]
-    assert len(configs) == 3 * len(pairs)
-    for place in sorted({round(step * (len(configs) - 1) / (SAMPLES - 1)) for step in range(SAMPLES)}):
-        # The newest is the first. A turn stores its input, then the state with the question, then with the answer.
-        turn, kind = divmod(len(configs) - 1 - place, 3)
-        found = await saver.aget_tuple(configs[place])
+    for place, config in configs.items():
+        # A turn stores its input, then the state with the question, then the one with the answer.
+        turn, kind = divmod(place, 3)
+        found = await saver.aget_tuple(config)
         messages = found.checkpoint["channel_values"].get("messages", [])
         assert messages == everything[: 2 * turn + kind], f"the state at checkpoint {place} is not what it was"
 
