@@ -20,6 +20,7 @@ from lakemem import (
     InvalidInputError,
     Lakebase,
     MemoryNotFoundError,
+    StorageUnavailableError,
     degrading,
 )
 from lakemem.testing.concurrency import agather
@@ -60,6 +61,8 @@ def reads(user: AsyncScopedMemory) -> list[Callable[[], Awaitable[Any]]]:
         lambda: user.items(),
         lambda: user.search("what?"),
         lambda: user.threads(),
+        lambda: user.threads(filter={"a": 1}),
+        lambda: user.search_threads("what?"),
         lambda: thread.items(),
         lambda: thread.messages(3),
         lambda: thread.info(),
@@ -399,6 +402,65 @@ async def test_a_memory_opened_again_stores_what_it_still_holds(proxy: Proxy) ->
     async with memory:
         await recovered(memory)
         assert await memory.for_user("alice").get("k") is not None
+
+
+async def test_changes_of_a_thread_are_replayed_in_their_order(proxy: Proxy) -> None:
+    proxy.refuse()
+    async with robust(proxy.target) as memory:
+        thread = memory.for_user("alice").thread("t")
+        await thread.append([{"n": n} for n in range(4)])
+        info = await thread.update(title="Plans", metadata={"a": 1}, expires_in=60)
+        assert (info.thread_id, info.title, info.metadata, info.lifetime) == ("t", "Plans", {"a": 1}, 60)
+        assert await thread.rewind(to=2) == 0
+        await thread.append([{"n": 9}])
+        await thread.update(title="Other")
+        proxy.restore()
+        await recovered(memory)
+        assert [(message.position, message.item["n"]) for message in await thread.messages()] == [
+            (1, 0),
+            (2, 1),
+            (5, 9),
+        ]
+        stored = await thread.info()
+        assert stored is not None
+        assert (stored.title, stored.metadata, stored.lifetime) == ("Other", {"a": 1}, 60)
+
+
+async def test_what_nothing_can_stand_in_for_is_raised_and_overtakes_no_write(proxy: Proxy) -> None:
+    async with robust(proxy.target, cooldown=60.0) as memory:
+        user = memory.for_user("alice")
+        thread = user.thread("t")
+
+        async def export() -> list[Any]:
+            return [record async for record in user.export()]
+
+        await thread.append([{"n": 1}])
+        assert len(await export()) == 2
+        assert await (await thread.fork(at=1, thread_id="f")).items() == [{"n": 1}]
+        proxy.refuse()
+        for _ in range(2):
+            with pytest.raises(StorageUnavailableError):
+                await thread.fork(at=1)
+            with pytest.raises(StorageUnavailableError):
+                await export()
+        assert (await memory.health()).pending_writes == 0
+        await thread.append([{"n": 2}])
+        proxy.restore()
+        with pytest.raises(StorageUnavailableError, match="put off"):
+            await thread.fork(at=1)
+        with pytest.raises(StorageUnavailableError, match="put off"):
+            await export()
+    async with AsyncMemory(proxy.target) as plain:
+        assert len(await plain.for_user("alice").threads()) == 2
+
+
+async def test_a_fork_that_is_too_slow_is_raised(proxy: Proxy) -> None:
+    async with robust(proxy.target) as memory:
+        thread = memory.for_user("alice").thread("t")
+        await thread.append([{"n": 1}])
+        proxy.black_hole()
+        with pytest.raises(StorageUnavailableError):
+            await thread.fork(at=1)
 
 
 async def test_a_full_buffer_refuses_and_counts(proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:

@@ -21,6 +21,7 @@ from lakemem import (
     Memory,
     MemoryNotFoundError,
     ScopedMemory,
+    StorageUnavailableError,
     degrading,
 )
 from lakemem.testing.concurrency import gather
@@ -61,6 +62,8 @@ def reads(user: ScopedMemory) -> list[Callable[[], Any]]:
         lambda: user.items(),
         lambda: user.search("what?"),
         lambda: user.threads(),
+        lambda: user.threads(filter={"a": 1}),
+        lambda: user.search_threads("what?"),
         lambda: thread.items(),
         lambda: thread.messages(3),
         lambda: thread.info(),
@@ -396,6 +399,65 @@ def test_a_memory_opened_again_stores_what_it_still_holds(proxy: Proxy) -> None:
     with memory:
         recovered(memory)
         assert memory.for_user("alice").get("k") is not None
+
+
+def test_changes_of_a_thread_are_replayed_in_their_order(proxy: Proxy) -> None:
+    proxy.refuse()
+    with robust(proxy.target) as memory:
+        thread = memory.for_user("alice").thread("t")
+        thread.append([{"n": n} for n in range(4)])
+        info = thread.update(title="Plans", metadata={"a": 1}, expires_in=60)
+        assert (info.thread_id, info.title, info.metadata, info.lifetime) == ("t", "Plans", {"a": 1}, 60)
+        assert thread.rewind(to=2) == 0
+        thread.append([{"n": 9}])
+        thread.update(title="Other")
+        proxy.restore()
+        recovered(memory)
+        assert [(message.position, message.item["n"]) for message in thread.messages()] == [
+            (1, 0),
+            (2, 1),
+            (5, 9),
+        ]
+        stored = thread.info()
+        assert stored is not None
+        assert (stored.title, stored.metadata, stored.lifetime) == ("Other", {"a": 1}, 60)
+
+
+def test_what_nothing_can_stand_in_for_is_raised_and_overtakes_no_write(proxy: Proxy) -> None:
+    with robust(proxy.target, cooldown=60.0) as memory:
+        user = memory.for_user("alice")
+        thread = user.thread("t")
+
+        def export() -> list[Any]:
+            return [record for record in user.export()]
+
+        thread.append([{"n": 1}])
+        assert len(export()) == 2
+        assert (thread.fork(at=1, thread_id="f")).items() == [{"n": 1}]
+        proxy.refuse()
+        for _ in range(2):
+            with pytest.raises(StorageUnavailableError):
+                thread.fork(at=1)
+            with pytest.raises(StorageUnavailableError):
+                export()
+        assert (memory.health()).pending_writes == 0
+        thread.append([{"n": 2}])
+        proxy.restore()
+        with pytest.raises(StorageUnavailableError, match="put off"):
+            thread.fork(at=1)
+        with pytest.raises(StorageUnavailableError, match="put off"):
+            export()
+    with Memory(proxy.target) as plain:
+        assert len(plain.for_user("alice").threads()) == 2
+
+
+def test_a_fork_that_is_too_slow_is_raised(proxy: Proxy) -> None:
+    with robust(proxy.target) as memory:
+        thread = memory.for_user("alice").thread("t")
+        thread.append([{"n": 1}])
+        proxy.black_hole()
+        with pytest.raises(StorageUnavailableError):
+            thread.fork(at=1)
 
 
 def test_a_full_buffer_refuses_and_counts(proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:
