@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,6 +14,12 @@ from agents import (
     GuardrailFunctionOutput,
     InputGuardrail,
     InputGuardrailTripwireTriggered,
+    MaxTurnsExceeded,
+    ModelRetryBackoffSettings,
+    ModelRetrySettings,
+    ModelSettings,
+    OutputGuardrail,
+    OutputGuardrailTripwireTriggered,
     RunConfig,
     Runner,
     RunResult,
@@ -22,6 +29,7 @@ from agents import (
 )
 from agents.items import TResponseInputItem
 from agents.memory import Session, SessionSettings
+from agents.run_internal.session_persistence import rewind_session_items
 
 from lakemem import AsyncMemory, AsyncScopedMemory, RequestContext
 from lakemem.demo.openai_agents import ScriptedModel
@@ -148,6 +156,30 @@ async def test_the_model_answers_while_the_database_is_down(unreachable: AsyncMe
     assert (await unreachable.health()).pending_writes >= 2
 
 
+async def test_what_was_read_stays_the_beginning_of_what_is_read_later(alice: AsyncScopedMemory) -> None:
+    """Whoever commits later stands later. By the time at which a transaction began, items would slip in between."""
+    thread, reads, writing = alice.thread("busy"), [[]], True
+
+    async def read() -> None:
+        while writing:
+            reads.append(await LakebaseSession(thread).get_items())
+
+    async def write(number: int) -> None:
+        for place in range(4):
+            await LakebaseSession(thread).add_items(
+                [{"role": "user", "content": f"{number} {place}"}] * (1 + number % 3)
+            )
+
+    reading = asyncio.create_task(read())
+    await asyncio.gather(*(write(number) for number in range(12)))
+    writing = False
+    await reading
+    reads.append(await LakebaseSession(thread).get_items())
+    assert len({len(found) for found in reads}) > 3
+    for earlier, later in pairwise(reads):
+        assert later[: len(earlier)] == earlier
+
+
 # The same run on the SDK's own SQLiteSession and on ours must leave the same items behind.
 
 
@@ -248,9 +280,91 @@ async def a_list_and_a_callback(session: Session) -> None:
         await Runner.run(agent, new, session=session, run_config=RunConfig(session_input_callback=merge))
 
 
+async def handoffs_there_and_back_streamed(session: Session) -> None:
+    second: Agent[Any] = Agent(name="Second", model=PlannedModel(lambda model, _: [model.says("back to you")]))
+
+    def plan(model: PlannedModel, items: list[Any]) -> list[Any]:
+        if answered_tools(items):
+            return [model.says("welcome back")]
+        return [model.says("Let me see."), model.calls("transfer_to_second"), model.calls("transfer_to_second")]
+
+    first: Agent[Any] = Agent(name="First", handoffs=[second], model=PlannedModel(plan))
+    for agent in (first, second, first):
+        await run(agent, "Hello", streamed=True, session=session)
+
+
+async def an_answer_that_a_guardrail_refuses(session: Session) -> None:
+    async def refuse(context: Any, agent: Any, output: Any) -> GuardrailFunctionOutput:
+        return GuardrailFunctionOutput(output_info=None, tripwire_triggered="two" in str(output))
+
+    agent: Agent[Any] = Agent(name="Assistant", model=echoing(), output_guardrails=[OutputGuardrail(refuse)])
+    for streamed in (False, True):
+        await run(agent, "one", streamed=streamed, session=session)
+        with pytest.raises(OutputGuardrailTripwireTriggered):
+            await run(agent, "two", streamed=streamed, session=session)
+
+
+async def a_guardrail_that_trips_streamed(session: Session) -> None:
+    async def refuse(context: Any, agent: Any, input: Any) -> GuardrailFunctionOutput:
+        return GuardrailFunctionOutput(output_info=None, tripwire_triggered=True)
+
+    agent: Agent[Any] = Agent(name="Assistant", model=echoing(), input_guardrails=[InputGuardrail(refuse)])
+    with pytest.raises(InputGuardrailTripwireTriggered):
+        await run(agent, "Something forbidden", streamed=True, session=session)
+
+
+async def a_model_that_fails_and_is_tried_again(session: Session) -> None:
+    failures = iter([True, False, True, True, True])
+
+    def plan(model: PlannedModel, items: list[Any]) -> list[Any]:
+        if next(failures, False):
+            raise ConnectionError("the model is away")
+        return [model.says(f"{len(items)} items")]
+
+    retry = ModelRetrySettings(
+        max_retries=1, policy=lambda failure: True, backoff=ModelRetryBackoffSettings(initial_delay=0.0)
+    )
+    agent: Agent[Any] = Agent(name="Assistant", model=PlannedModel(plan), model_settings=ModelSettings(retry=retry))
+    await run(agent, "one", session=session)
+    with pytest.raises(ConnectionError):
+        await run(agent, "two", session=session)
+    await run(agent, "three", session=session)
+
+
+async def too_many_turns(session: Session) -> None:
+    @function_tool
+    def again() -> str:
+        return "again"
+
+    agent: Agent[Any] = Agent(
+        name="Assistant", tools=[again], model=PlannedModel(lambda model, _: [model.calls("again")])
+    )
+    with pytest.raises(MaxTurnsExceeded):
+        await run(agent, "Go on", session=session, max_turns=3)
+
+
+async def a_rewind(session: Session) -> None:
+    """What the runner does to a session before it tries a request again: it pops the input, and reads the tail."""
+    await run(Agent(name="Assistant", model=echoing()), "before", session=session)
+    batch: list[TResponseInputItem] = [{"role": "user", "content": "one"}, {"role": "user", "content": "two"}]
+    other: TResponseInputItem = {"role": "user", "content": "by somebody else"}
+    await session.add_items(batch)
+    await rewind_session_items(session, batch)
+    assert len(await session.get_items()) == 2
+    await session.add_items([*batch, other])
+    await rewind_session_items(session, batch)
+    assert len(await session.get_items()) == 5
+
+
 @pytest.mark.parametrize(
     "scenario",
     [
+        handoffs_there_and_back_streamed,
+        an_answer_that_a_guardrail_refuses,
+        a_guardrail_that_trips_streamed,
+        a_model_that_fails_and_is_tried_again,
+        too_many_turns,
+        a_rewind,
         tools_and_reasoning,
         tools_and_reasoning_streamed,
         reasoning_ids_left_out,
