@@ -7,25 +7,26 @@ Put a real model in place of ScriptedChatModel; all else is what an app needs.
 """
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
-from uuid import uuid4
 
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 
-from lakemem import AsyncMemory, AsyncScopedMemory, IdentityError, InvalidInputError, degrading, resolve_thread_id
+from lakemem import AsyncMemory, IdentityError, InvalidInputError, degrading
 from lakemem.demo.langgraph import ScriptedChatModel
-from lakemem.integrations.databricks import DatabricksEmbedder, on_behalf_of
-from lakemem.integrations.langgraph import AsyncLakebaseSaver, memory_tools
+from lakemem.integrations.databricks import DatabricksEmbedder, TokenIdentity
+from lakemem.integrations.langgraph import AsyncLakebaseSaver, memory_tools, recalled, respond, stream
 
 INSTRUCTIONS = (
     "Save what the user tells you about themselves with save_memory, one fact a call. "
@@ -36,13 +37,14 @@ INSTRUCTIONS = (
 # The app
 
 
-def agent_of(user: AsyncScopedMemory) -> CompiledStateGraph:
-    """An agent whose checkpoints and tools reach this user's memory and no other."""
-    tools = memory_tools(user)
+def agent_of(memory: AsyncMemory) -> CompiledStateGraph:
+    """An agent for all users: its checkpoints and tools work on the memory of whom the run is for."""
+    tools = memory_tools(memory)
     model = ScriptedChatModel().bind_tools(tools)
 
-    async def assistant(state: MessagesState) -> dict[str, Any]:
-        return {"messages": [await model.ainvoke([("system", INSTRUCTIONS), *state["messages"]])]}
+    async def assistant(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+        instructions = ("system", INSTRUCTIONS + recalled(config))
+        return {"messages": [await model.ainvoke([instructions, *state["messages"]])]}
 
     builder = StateGraph(MessagesState)
     builder.add_node("assistant", assistant)
@@ -50,14 +52,17 @@ def agent_of(user: AsyncScopedMemory) -> CompiledStateGraph:
     builder.add_edge(START, "assistant")
     builder.add_conditional_edges("assistant", tools_condition)
     builder.add_edge("tools", "assistant")
-    return builder.compile(checkpointer=AsyncLakebaseSaver(user))
+    return builder.compile(checkpointer=AsyncLakebaseSaver(memory))
+
+
+identify = TokenIdentity()  # whose X-Forwarded-Access-Token it is: asks the workspace
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     memory = degrading(AsyncMemory(embedder=DatabricksEmbedder()))  # the agent answers even when memory does not
-    async with memory, on_behalf_of(memory) as users:  # one pool for the whole process
-        app.state.memory, app.state.users = memory, users
+    async with memory:  # one pool for the whole process
+        app.state.memory, app.state.agent = memory, agent_of(memory)
         yield
     # Here the server was told to stop (SIGTERM): requests are answered, waiting writes stored, connections closed.
 
@@ -66,31 +71,21 @@ app = FastAPI(lifespan=lifespan)
 
 
 @app.post("/invocations")
-async def invocations(request: Request) -> dict[str, Any]:
-    body = await request.json()
-    conversation = (body.get("context") or {}).get("conversation_id")
-    thread_id = resolve_thread_id(body.get("custom_inputs"), conversation)
-    async with app.state.users.of(request.headers) as user:  # whose X-Forwarded-Access-Token it is
-        # The checkpoints have what was said before, so only the newest message goes in.
-        config = {"configurable": {"thread_id": thread_id}}
-        state = await agent_of(user).ainvoke({"messages": body["input"][-1:]}, config)
-    health = await app.state.memory.health()
-    return {
-        "output": [message(str(state["messages"][-1].text))],
-        "custom_outputs": {"thread_id": thread_id, **health.custom_outputs},
-    }
+async def invocations(request: Request, body: dict[str, Any]) -> Response:
+    asked = {"memory": app.state.memory, "headers": request.headers, "identify": identify}
+    if not body.get("stream"):
+        return JSONResponse(await respond(app.state.agent, body, **asked))
+    events = stream(app.state.agent, body, **asked)
+    first = await anext(events)  # whose request it is, and that it can be answered, is known by now
+    return StreamingResponse(frames(first, events), media_type="text/event-stream")
 
 
-def message(text: str) -> dict[str, Any]:
-    """An output item of the Responses API."""
-    content = [{"type": "output_text", "text": text, "annotations": []}]
-    return {
-        "type": "message",
-        "id": f"msg_{uuid4().hex}",
-        "role": "assistant",
-        "status": "completed",
-        "content": content,
-    }
+async def frames(first: dict[str, Any], events: AsyncGenerator[dict[str, Any], None]) -> AsyncIterator[str]:
+    """Events as they go over the wire."""
+    async with aclosing(events):  # a client that leaves early ends the run
+        yield f"data: {json.dumps(first)}\n\n"
+        async for event in events:
+            yield f"data: {json.dumps(event)}\n\n"
 
 
 @app.exception_handler(IdentityError)
@@ -128,21 +123,28 @@ async def demonstrate() -> None:
         transport = httpx.ASGITransport(app)
         async with lifespan(app), httpx.AsyncClient(transport=transport, base_url="http://app") as client:
 
-            async def ask(name: str, text: str, thread_id: str | None = None) -> str | None:
-                body = {"input": [{"role": "user", "content": text}], "custom_inputs": {"thread_id": thread_id}}
+            async def ask(name: str, text: str, thread_id: str | None = None, stream: bool = False) -> str | None:
+                body = {
+                    "input": [{"role": "user", "content": text}],
+                    "custom_inputs": {"thread_id": thread_id},
+                    "stream": stream,
+                }
                 headers = {"X-Forwarded-Access-Token": tokens.get(name, "stolen")}
                 answer = await client.post("/invocations", json=body, headers=headers)
                 print(f"{name}: {text}")
                 if answer.status_code != 200:
                     print(f"  {answer.status_code} {answer.json()['error']}")
                     return None
-                outputs = answer.json()["custom_outputs"]
+                # The last event of a stream has the whole answer.
+                last = json.loads(answer.text.rpartition("data: ")[2])
+                said = last["response"] if stream else last
+                outputs = said["custom_outputs"]
                 note = f" ({outputs['memory']})" if "memory" in outputs else ""
-                print(f"  agent{note}: {answer.json()['output'][0]['content'][0]['text']}")
+                print(f"  agent{note}: {said['output'][-1]['content'][0]['text']}")
                 return outputs["thread_id"]
 
             monday = await ask("ada", "I am Ada. I like short answers.")
-            await ask("ada", "What was the first thing I told you in this conversation?", monday)
+            await ask("ada", "What was the first thing I told you in this conversation?", monday, stream=True)
             await ask("ada", "How should you answer me?")  # a new thread, the same user
             await ask("bob", "How should you answer me?", monday)  # her thread's id, but not her thread
             await ask("eve", "How should you answer me?")

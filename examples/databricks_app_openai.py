@@ -7,23 +7,23 @@ Put a real model in place of ScriptedModel; all else is what an app needs.
 """
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
-from uuid import uuid4
 
 import uvicorn
-from agents import Agent, Runner, set_tracing_disabled
+from agents import Agent, set_tracing_disabled
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from lakemem import AsyncMemory, IdentityError, InvalidInputError, degrading, resolve_thread_id
+from lakemem import AsyncMemory, IdentityError, InvalidInputError, degrading
 from lakemem.demo.openai_agents import ScriptedModel
-from lakemem.integrations.databricks import DatabricksEmbedder, on_behalf_of
-from lakemem.integrations.openai_agents import LakebaseSession, memory_tools
+from lakemem.integrations.databricks import DatabricksEmbedder, TokenIdentity
+from lakemem.integrations.openai_agents import memory_tools, respond, stream
 
 INSTRUCTIONS = (
     "Save what the user tells you about themselves with save_memory, one fact a call. "
@@ -36,11 +36,19 @@ set_tracing_disabled(True)  # traces would go to OpenAI
 # The app
 
 
+def agent_of(memory: AsyncMemory) -> Agent:
+    """An agent for all users: its tools work on the memory of whom the run is for."""
+    return Agent(name="Assistant", instructions=INSTRUCTIONS, tools=memory_tools(memory), model=ScriptedModel())
+
+
+identify = TokenIdentity()  # whose X-Forwarded-Access-Token it is: asks the workspace
+
+
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     memory = degrading(AsyncMemory(embedder=DatabricksEmbedder()))  # the agent answers even when memory does not
-    async with memory, on_behalf_of(memory) as users:  # one pool for the whole process
-        app.state.memory, app.state.users = memory, users
+    async with memory:  # one pool for the whole process
+        app.state.memory, app.state.agent = memory, agent_of(memory)
         yield
     # Here the server was told to stop (SIGTERM): requests are answered, waiting writes stored, connections closed.
 
@@ -49,33 +57,21 @@ app = FastAPI(lifespan=lifespan)
 
 
 @app.post("/invocations")
-async def invocations(request: Request) -> dict[str, Any]:
-    body = await request.json()
-    conversation = (body.get("context") or {}).get("conversation_id")
-    thread_id = resolve_thread_id(body.get("custom_inputs"), conversation)
-    async with app.state.users.of(request.headers) as user:  # whose X-Forwarded-Access-Token it is
-        agent = Agent(
-            name="Assistant", instructions=INSTRUCTIONS, tools=memory_tools(user), model=ScriptedModel()
-        )  # its tools reach this user's memory and no other
-        # The session has what was said before, so only the newest message goes in.
-        result = await Runner.run(agent, body["input"][-1:], session=LakebaseSession(user.thread(thread_id)))
-    health = await app.state.memory.health()
-    return {
-        "output": [message(str(result.final_output))],
-        "custom_outputs": {"thread_id": thread_id, **health.custom_outputs},
-    }
+async def invocations(request: Request, body: dict[str, Any]) -> Response:
+    asked = {"memory": app.state.memory, "headers": request.headers, "identify": identify}
+    if not body.get("stream"):
+        return JSONResponse(await respond(app.state.agent, body, **asked))
+    events = stream(app.state.agent, body, **asked)
+    first = await anext(events)  # whose request it is, and that it can be answered, is known by now
+    return StreamingResponse(frames(first, events), media_type="text/event-stream")
 
 
-def message(text: str) -> dict[str, Any]:
-    """An output item of the Responses API."""
-    content = [{"type": "output_text", "text": text, "annotations": []}]
-    return {
-        "type": "message",
-        "id": f"msg_{uuid4().hex}",
-        "role": "assistant",
-        "status": "completed",
-        "content": content,
-    }
+async def frames(first: dict[str, Any], events: AsyncGenerator[dict[str, Any], None]) -> AsyncIterator[str]:
+    """Events as they go over the wire."""
+    async with aclosing(events):  # a client that leaves early ends the run
+        yield f"data: {json.dumps(first)}\n\n"
+        async for event in events:
+            yield f"data: {json.dumps(event)}\n\n"
 
 
 @app.exception_handler(IdentityError)
@@ -113,21 +109,28 @@ async def demonstrate() -> None:
         transport = httpx.ASGITransport(app)
         async with lifespan(app), httpx.AsyncClient(transport=transport, base_url="http://app") as client:
 
-            async def ask(name: str, text: str, thread_id: str | None = None) -> str | None:
-                body = {"input": [{"role": "user", "content": text}], "custom_inputs": {"thread_id": thread_id}}
+            async def ask(name: str, text: str, thread_id: str | None = None, stream: bool = False) -> str | None:
+                body = {
+                    "input": [{"role": "user", "content": text}],
+                    "custom_inputs": {"thread_id": thread_id},
+                    "stream": stream,
+                }
                 headers = {"X-Forwarded-Access-Token": tokens.get(name, "stolen")}
                 answer = await client.post("/invocations", json=body, headers=headers)
                 print(f"{name}: {text}")
                 if answer.status_code != 200:
                     print(f"  {answer.status_code} {answer.json()['error']}")
                     return None
-                outputs = answer.json()["custom_outputs"]
+                # The last event of a stream has the whole answer.
+                last = json.loads(answer.text.rpartition("data: ")[2])
+                said = last["response"] if stream else last
+                outputs = said["custom_outputs"]
                 note = f" ({outputs['memory']})" if "memory" in outputs else ""
-                print(f"  agent{note}: {answer.json()['output'][0]['content'][0]['text']}")
+                print(f"  agent{note}: {said['output'][-1]['content'][0]['text']}")
                 return outputs["thread_id"]
 
             monday = await ask("ada", "I am Ada. I like short answers.")
-            await ask("ada", "What was the first thing I told you in this conversation?", monday)
+            await ask("ada", "What was the first thing I told you in this conversation?", monday, stream=True)
             await ask("ada", "How should you answer me?")  # a new thread, the same user
             await ask("bob", "How should you answer me?", monday)  # her thread's id, but not her thread
             await ask("eve", "How should you answer me?")

@@ -62,7 +62,7 @@ class Answering:
             )
         except TimeoutError:
             logger.warning("memories were not recalled within %g s, the agent goes on without them", wanted.deadline)
-            self.is_degraded = True
+            self.look()
             return Recalled()
         self.look()
         return recalled_text(hits, wanted.budget)

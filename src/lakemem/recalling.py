@@ -37,7 +37,7 @@ class Recall:
     limit: int = 5
     namespace: Namespace = ()
     min_similarity: float | None = None
-    deadline: float = 1.0
+    deadline: float = 2.0
     budget: int = 4_000
 
     def __post_init__(self) -> None:
