@@ -139,6 +139,15 @@ PRINTED = {
     "databricks_app_langgraph.py": OF_AN_APP,
     "remember_user.py": ["answer_style:", "answer_style, version", "is 67890 now", "forgotten: None", "memories: []"],
     "async_memory.py": ["ada 1: Hello, I am ada.", "eve 2: Hello, eve.", "by Grace.", "Ada does not: []"],
+    "threads.py": [
+        "page: ['Dinner']",
+        "page: ['Travel']",
+        "pinned: ['Travel']",
+        "found in travel, position 1",
+        "forked from travel at 1: At 9:15",
+        "stays: Let me think",
+        "exported: 3 threads, 6 items",
+    ],
     "openai_agents_session.py": ["I have noted: name", "You began with: ", "items in the session"],
     "openai_agents_tools.py": ["I have noted: ", "workspace analytics-eu", "bob: ", "I know nothing about you yet."],
     "langgraph_agent.py": [
