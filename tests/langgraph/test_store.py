@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from typing import Any, TypedDict
 
 import pytest
-from langgraph.config import get_store
-from langgraph.graph import START, StateGraph
 from langgraph.store.base import (
-    BaseStore,
     GetOp,
     InvalidNamespaceError,
-    Item,
     ListNamespacesOp,
     MatchCondition,
     Op,
@@ -21,13 +15,10 @@ from langgraph.store.base import (
     SearchOp,
 )
 from langgraph.store.memory import InMemoryStore
-from psycopg import sql
 
 from lakemem import AsyncMemory, CallableEmbedder, ConfigurationError, InvalidInputError, Lakebase, Memory
 from lakemem.integrations.langgraph import AsyncLakebaseStore, LakebaseStore
-from tests.conftest import connect
-
-Store = AsyncLakebaseStore | LakebaseStore
+from tests.langgraph.stores import Store, run, store_of, told
 
 BIRDS = {
     "owner": "me",
@@ -52,28 +43,6 @@ PUTS = [
 def store(memory: AsyncMemory | Memory) -> Store:
     """Each store, for one user."""
     return store_of(memory, "alice")
-
-
-def store_of(memory: AsyncMemory | Memory, user_id: str | None = None, **options: Any) -> Store:
-    if isinstance(memory, AsyncMemory):
-        return AsyncLakebaseStore(memory if user_id is None else memory.for_user(user_id), **options)
-    return LakebaseStore(memory if user_id is None else memory.for_user(user_id), **options)
-
-
-async def run(store: BaseStore, *ops: Op) -> list[Any]:
-    """Run operations in the world of the store."""
-    if isinstance(store, LakebaseStore):
-        return await asyncio.to_thread(store.batch, ops)
-    return await store.abatch(ops)
-
-
-def told(result: Any) -> Any:
-    """What a result says, without times, and without the order of items that no query orders."""
-    if isinstance(result, Item):
-        return (result.namespace, result.key, result.value)
-    if isinstance(result, list) and result and isinstance(result[0], Item):
-        return sorted((told(item) for item in result), key=repr)
-    return result
 
 
 READS: list[Op] = [
@@ -240,33 +209,6 @@ async def test_without_an_embedder_a_query_goes_by_words(store: Store) -> None:
     assert [item.key for item in found] == ["a"]
 
 
-async def test_items_expire_by_their_ttl_in_minutes(store: Store, target: Lakebase) -> None:
-    await run(store, PutOp(("t",), "short", {"n": 1}, ttl=10), PutOp(("t",), "long", {"n": 2}))
-    with connect(target) as connection:
-        connection.execute("SELECT set_config('lakemem.owner', 'user:alice', false)")
-        [(minutes,)] = connection.execute(
-            "SELECT extract(epoch FROM expires_at - valid_from) / 60 FROM lakemem.memories WHERE key = 'short'"
-        ).fetchall()
-        assert minutes == 10
-        connection.execute(sql.SQL("UPDATE lakemem.memories SET expires_at = now() WHERE key = 'short'"))
-    got, found, namespaces = await run(store, GetOp(("t",), "short"), SearchOp(("t",)), ListNamespacesOp())
-    assert got is None
-    assert [item.key for item in found] == ["long"]
-    assert namespaces == [("t",)]
-
-
-async def test_a_default_ttl_holds_for_every_put_that_names_none(memory: AsyncMemory | Memory) -> None:
-    store = store_of(memory, "alice", ttl={"default_ttl": 5})
-    assert store.supports_ttl
-    assert store.ttl_config == {"refresh_on_read": False, "omit_expired": True, "default_ttl": 5}
-
-
-@pytest.mark.parametrize("ttl", [{"refresh_on_read": True}, {"sweep_interval_minutes": 5}])
-async def test_a_ttl_that_lakemem_cannot_keep_is_refused(memory: AsyncMemory | Memory, ttl: Any) -> None:
-    with pytest.raises(ConfigurationError, match=next(iter(ttl))):
-        store_of(memory, "alice", ttl=ttl)
-
-
 async def test_items_of_one_user_do_not_exist_for_another(memory: AsyncMemory | Memory) -> None:
     alice, bob = store_of(memory, "alice"), store_of(memory, "bob")
     await run(alice, PutOp(("t",), "k", {"secret": 1}))
@@ -302,42 +244,6 @@ async def test_langgraphs_own_checks_come_first(memory: AsyncMemory | Memory) ->
         await store.aput((), "k", {})
     with pytest.raises(InvalidNamespaceError):
         await store.aput(("langgraph",), "k", {})
-
-
-class State(TypedDict):
-    said: str
-
-
-async def greet(state: State) -> State:
-    store = get_store()
-    await store.aput(("facts",), "name", {"name": state["said"]})
-    item = await store.aget(("facts",), "name")
-    assert item is not None
-    return {"said": f"hello {item.value['name']}"}
-
-
-def greet_blocking(state: State) -> State:
-    store = get_store()
-    store.put(("facts",), "name", {"name": state["said"]})
-    item = store.get(("facts",), "name")
-    assert item is not None
-    return {"said": f"hello {item.value['name']}"}
-
-
-@pytest.mark.parametrize("node", [greet, greet_blocking])
-async def test_within_a_graph_the_config_says_whose_items_they_are(target: Lakebase, node: Any) -> None:
-    """A sync node of an async graph runs on a thread, and uses the store all the same."""
-    async with AsyncMemory(target) as memory:
-        graph = (
-            StateGraph(State).add_node("greet", node).add_edge(START, "greet").compile(store=AsyncLakebaseStore(memory))
-        )
-        for user in ("ada", "bob"):
-            answer = await graph.ainvoke({"said": user}, {"configurable": {"user_id": user}})
-            assert answer == {"said": f"hello {user}"}
-        for user in ("ada", "bob"):
-            record = await memory.for_user(user).get("name", namespace=("facts",))
-            assert record is not None
-            assert record.value == {"name": user}
 
 
 async def test_a_call_that_names_no_user_is_refused(memory: AsyncMemory | Memory) -> None:

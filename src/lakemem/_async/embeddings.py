@@ -22,6 +22,10 @@ class AsyncEmbeddings:
         self._deadline = deadline
         self._failing = False
 
+    def by(self, embedder: Embedder) -> AsyncEmbeddings:
+        """The same, of another embedder."""
+        return AsyncEmbeddings(embedder, self._deadline)
+
     async def embed(self, text: str | None) -> Embedded:
         """Return the vector of a text; an empty one without a text, without an embedder, or while it is down.
 

@@ -2,116 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from lakemem._async.memory import AsyncScopedMemory
-from lakemem.operations import memories, store
-from lakemem.types import Hit, MemoryRecord
-
-
-@dataclass(frozen=True, slots=True)
-class StoredItem:
-    """A memory, when it was first saved, and how well it fits a question."""
-
-    record: MemoryRecord
-    created_at: datetime
-    score: float | None = None
+from lakemem._async.embeddings import AsyncEmbeddings
+from lakemem._async.memory import AsyncMemory, AsyncScopedMemory
+from lakemem.operations import store
+from lakemem.operations.store import Answer, Change, Question
 
 
 class AsyncItems:
-    """The memories of one owner. Every method is one round trip; a second one asks when changed items began."""
+    """The memories of one owner, in batches.
 
-    def __init__(self, memory: AsyncScopedMemory) -> None:
+    Args:
+        embeddings: in place of the memory's own.
+    """
+
+    def __init__(self, memory: AsyncScopedMemory, embeddings: AsyncEmbeddings | None = None) -> None:
         self._storage = memory._storage
-        self._embeddings = memory._embeddings
+        self._embeddings = memory._embeddings if embeddings is None else embeddings
         self._owner = memory.owner
 
-    async def get(self, namespace: Sequence[str], key: str) -> StoredItem | None:
-        record = await self._storage.run(memories.get(self._owner, key, namespace))
-        return None if record is None else (await self._dated([record]))[0]
+    async def batch(self, questions: Sequence[Question], changes: Sequence[Change]) -> list[Answer]:
+        """Answer questions, then make changes, which are to different addresses.
 
-    async def put(
-        self,
-        namespace: Sequence[str],
-        key: str,
-        value: Mapping[str, Any],
-        *,
-        text: str | None = None,
-        expires_in: float | None = None,
-    ) -> None:
-        """Save a value.
-
-        Args:
-            text: what search reads; by default the words of the key and the value, and nothing where it is empty.
+        One round trip and one transaction for all questions, and one for each 500 changes. What they need of the
+        embedder is asked for at once, before.
         """
-        draft = memories.draft(
-            key,
-            dict(value),
-            namespace=namespace,
-            text=text or None,
-            metadata=None,
-            importance=0.5,
-            thread_id=None,
-            position=None,
-            occurred_at=None,
-            expires_in=expires_in,
-        )
-        if text == "":
-            draft = replace(draft, text="")
-        embedded = await self._embeddings.embed(draft.text or None)
-        await self._storage.run(memories.save(self._owner, draft, embedded))
+        texts = store.texts(questions, changes)
+        embedded = dict(zip(texts, await self._embeddings.embed_all(texts), strict=True))
+        answers: list[Answer] = []
+        if questions:
+            answers = await self._storage.run(store.read(self._owner, questions, embedded))
+        for start in range(0, len(changes), store.MAX_CHANGES):
+            some = changes[start : start + store.MAX_CHANGES]
+            await self._storage.run(store.write(self._owner, some, embedded))
+        return answers
 
-    async def delete(self, namespace: Sequence[str], key: str) -> None:
-        await self._storage.run(memories.delete(self._owner, key, namespace, erase=False))
 
-    async def search(
-        self,
-        namespace: Sequence[str],
-        *,
-        query: str | None,
-        filter: Mapping[str, Any] | None,
-        limit: int,
-        offset: int,
-    ) -> list[StoredItem]:
-        """Return what fits the query best; without one, what was saved last."""
-        conditions = store.conditions(filter)
-        if not query:
-            listing = memories.items(
-                self._owner, namespace=namespace, filter=None, limit=limit, offset=offset, conditions=conditions
-            )
-            return await self._dated(await self._storage.run(listing))
-        embedded = await self._embeddings.embed(memories.check_query(query))
-        search = memories.search(
-            self._owner,
-            memories.check_query(query),
-            embedded,
-            namespace=namespace,
-            filter=None,
-            limit=offset + limit,
-            min_similarity=None,
-            conditions=conditions,
-        )
-        hits: list[Hit] = (await self._storage.run(search))[offset:]
-        dated = await self._dated([hit.record for hit in hits])
-        return [replace(item, score=hit.score) for item, hit in zip(dated, hits, strict=True)]
+class AsyncSweep:
+    """Erases memories that have expired, with all their versions: those of one owner, or everybody's."""
 
-    async def namespaces(
-        self,
-        patterns: Sequence[tuple[Sequence[str], bool]],
-        *,
-        depth: int | None,
-        limit: int,
-        offset: int,
-    ) -> list[tuple[str, ...]]:
-        """See :func:`lakemem.operations.store.namespaces`."""
-        operation = store.namespaces(self._owner, patterns, depth=depth, limit=limit, offset=offset)
-        return await self._storage.run(operation)
+    def __init__(self, memory: AsyncMemory | AsyncScopedMemory) -> None:
+        self._storage = memory._storage
+        self._owner = memory.owner if isinstance(memory, AsyncScopedMemory) else None
 
-    async def _dated(self, records: list[MemoryRecord]) -> list[StoredItem]:
-        """A first version was created when it was saved; of later ones the database knows."""
-        changed = [record for record in records if record.version > 1]
-        began = await self._storage.run(store.created(self._owner, changed)) if changed else {}
-        return [StoredItem(record, began.get((record.namespace, record.key), record.valid_from)) for record in records]
+    @property
+    def can_run(self) -> bool:
+        """Whether the memory is open."""
+        return self._storage.is_open
+
+    async def run(self, stopped: Callable[[], bool] = lambda: False) -> int:
+        """Erase what there is, in small transactions, unless it is stopped in between. Returns how many memories."""
+        erased = 0
+        while not stopped() and (some := await self._erase_some()):
+            erased += some
+        return erased
+
+    async def _erase_some(self) -> int:
+        owners = [self._owner] if self._owner is not None else await self._storage.run(store.owners_of_expired())
+        erased = 0
+        for owner in owners:
+            erased += await self._storage.run(store.sweep(owner))
+        return erased

@@ -3,8 +3,9 @@
 A file of statements is cut at its ``-- name:`` lines. ``{schema}`` stands for lakemem's schema and
 ``{vector}`` for the schema in which the extension `vector` is installed: both are put in once, quoted, when a
 database is opened, so that no statement depends on the search path. ``{schema_text}`` is the schema's name as a
-string. What several statements share stands in ``fragments``: ``{matches}`` is ``fragments/matches.sql``. Values
-are always parameters.
+string. What several statements share stands in ``fragments``: ``{matches}`` is ``fragments/matches.sql``. A
+statement that works on the rows of another includes it by its name: ``{memories.search}``. Values are always
+parameters.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from importlib.resources import files
 from psycopg import sql
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_INCLUDED = re.compile(r"\{(\w+\.\w+)\}")
 _MIGRATION = re.compile(r"^(\d{4})_(\w+)\.sql$")
 
 
@@ -79,7 +81,12 @@ def _bind(text: str, schema: str, vector_schema: str) -> str:
         "vector": sql.Identifier(vector_schema),
     }
     fragments = {name: sql.SQL(fragment).format(**names) for name, fragment in _fragments().items()}
-    return sql.SQL(text).format(**names, **fragments).as_string()
+    return _composed(text, {**names, **fragments}).as_string()
+
+
+def _composed(text: str, names: Mapping[str, sql.Composable]) -> sql.Composed:
+    included = {name: _composed(_statements()[name], names) for name in _INCLUDED.findall(text)}
+    return sql.SQL(text).format(**names, **included)
 
 
 @cache

@@ -83,7 +83,7 @@ WITH known AS MATERIALIZED (
     WHERE known.touched_at IS NULL OR known.touched_at < %(updated_at)s
 )
 INSERT INTO {schema}.memories (
-    owner, namespace, key, version, value, text, embedding, embedding_model, content_hash, expires_at, ttl,
+    owner, namespace, key, version, value, text, embedding, embedding_model, content_hash, expires_at, lifetime,
     valid_from, created_at
 )
 SELECT

@@ -4,9 +4,14 @@
 -- A new version: the current one is closed, and the audit log says so. The caller holds the lock on this key.
 WITH moment AS MATERIALIZED (
     -- After the lock, so that versions follow each other in time; never before the version that it closes.
-    SELECT greatest(clock_timestamp(), max(valid_from) + interval '1 microsecond') AS at, coalesce(max(version), 0) AS latest
-    FROM {schema}.memories
-    WHERE owner = %(owner)s AND namespace = %(namespace)s::text[] AND key = %(key)s
+    SELECT
+        greatest(clock_timestamp(), max(valid_from) + interval '1 microsecond') AS at, coalesce(max(version), 0) AS latest
+    FROM (
+        SELECT version, valid_from FROM {schema}.memories
+        WHERE owner = %(owner)s AND namespace = %(namespace)s::text[] AND key = %(key)s
+        ORDER BY version DESC
+        LIMIT 1
+    ) AS last
 ), closed AS (
     UPDATE {schema}.memories AS m
     SET valid_to = moment.at, superseded_by = moment.latest + 1
@@ -36,8 +41,12 @@ SELECT version, valid_from, expires_at FROM saved;
 -- A new version that takes over what is not given. No row comes back where there is no current version.
 WITH moment AS MATERIALIZED (
     SELECT greatest(clock_timestamp(), max(valid_from) + interval '1 microsecond') AS at, max(version) AS latest
-    FROM {schema}.memories
-    WHERE owner = %(owner)s AND namespace = %(namespace)s::text[] AND key = %(key)s
+    FROM (
+        SELECT version, valid_from FROM {schema}.memories
+        WHERE owner = %(owner)s AND namespace = %(namespace)s::text[] AND key = %(key)s
+        ORDER BY version DESC
+        LIMIT 1
+    ) AS last
 ), closed AS (
     UPDATE {schema}.memories AS m
     SET valid_to = moment.at, superseded_by = moment.latest + 1
@@ -49,7 +58,7 @@ WITH moment AS MATERIALIZED (
 ), saved AS (
     INSERT INTO {schema}.memories (
         owner, namespace, key, version, value, text, metadata, embedding, embedding_model, content_hash,
-        importance, thread_id, position, occurred_at, expires_at, ttl, valid_from, created_at
+        importance, thread_id, position, occurred_at, expires_at, lifetime, valid_from, created_at
     )
     SELECT
         old.owner, old.namespace, old.key, moment.latest + 1,
@@ -60,7 +69,7 @@ WITH moment AS MATERIALIZED (
         coalesce(%(content_hash)s::bytea, old.content_hash),
         old.importance, old.thread_id, old.position, old.occurred_at,
         coalesce(moment.at + make_interval(secs => %(expires_in)s::float8), old.expires_at),
-        CASE WHEN %(expires_in)s::float8 IS NULL THEN old.ttl END, moment.at, old.created_at
+        CASE WHEN %(expires_in)s::float8 IS NULL THEN old.lifetime END, moment.at, old.created_at
     FROM closed AS old, moment
     RETURNING *
 ), event AS (

@@ -1,17 +1,51 @@
 -- What LangGraph's store asks for beyond the memories themselves.
+--
+-- What finds items returns namespace, key, version, value, created_at, updated_at and score. Its twin in `refreshing`
+-- also puts off when those of them expire that have a time to live.
 
--- name: created
--- When each of some memories was first saved; one that was deleted in between began anew.
-SELECT wanted.namespace, wanted.key, min(m.valid_from)
-FROM jsonb_to_recordset(%(addresses)s::jsonb) AS wanted (namespace text[], key text)
+-- name: get
+SELECT item.*
+FROM unnest(%(namespaces)s::text[], %(keys)s::text[]) AS wanted (namespace, key)
+CROSS JOIN LATERAL (
+    SELECT
+        m.namespace, m.key, m.version, m.value::text AS value, m.created_at, m.valid_from AS updated_at,
+        NULL::float8 AS score
+    FROM {schema}.memories AS m
+    WHERE m.owner = %(owner)s AND m.namespace = wanted.namespace::text[] AND m.key = wanted.key AND m.valid_to IS NULL
+        AND (m.expires_at IS NULL OR m.expires_at > now())
+    -- There is one at the most: with this it is looked up, and what else the owner has is not read.
+    LIMIT 1
+) AS item;
+
+-- name: items
+SELECT
+    namespace, key, version, value::text AS value, created_at, valid_from AS updated_at, NULL::float8 AS score
+FROM {schema}.memories
+WHERE owner = %(owner)s AND valid_to IS NULL AND (expires_at IS NULL OR expires_at > now())
+    AND namespace[1:cardinality(%(namespace)s::text[])] = %(namespace)s::text[] AND {matches}
+ORDER BY valid_from DESC, namespace, key
+LIMIT %(limit)s OFFSET %(offset)s;
+
+-- name: search
+SELECT
+    m.namespace, m.key, m.version, m.value::text AS value, m.created_at, m.valid_from AS updated_at, hit.score
+FROM ({memories.search}) AS hit
 JOIN {schema}.memories AS m
-    ON m.owner = %(owner)s AND m.namespace = wanted.namespace AND m.key = wanted.key
-WHERE m.version > coalesce((
-    SELECT max(deleted.version) FROM {schema}.memories AS deleted
-    WHERE deleted.owner = %(owner)s AND deleted.namespace = wanted.namespace AND deleted.key = wanted.key
-        AND deleted.valid_to IS NOT NULL AND deleted.superseded_by IS NULL
-), 0)
-GROUP BY wanted.namespace, wanted.key;
+    ON m.owner = %(owner)s AND m.namespace = hit.namespace AND m.key = hit.key AND m.version = hit.version
+ORDER BY hit.score DESC, hit.namespace, hit.key
+OFFSET %(offset)s;
+
+-- name: refreshing_get
+WITH found AS MATERIALIZED ({store.get}), {refreshed}
+SELECT * FROM found;
+
+-- name: refreshing_items
+WITH found AS MATERIALIZED ({store.items}), {refreshed}
+SELECT * FROM found;
+
+-- name: refreshing_search
+WITH found AS MATERIALIZED ({store.search}), {refreshed}
+SELECT * FROM found;
 
 -- name: namespaces
 -- The namespaces in which something is, cut to a depth. Each pattern must fit their begin or their end; '*' fits
@@ -33,3 +67,86 @@ WHERE m.owner = %(owner)s AND m.valid_to IS NULL AND (m.expires_at IS NULL OR m.
     )
 ORDER BY found
 LIMIT %(limit)s OFFSET %(offset)s;
+
+-- name: lock
+-- The locks on several keys, always in the same order, so that no two writers wait for each other.
+SELECT pg_advisory_xact_lock(place)
+FROM (SELECT DISTINCT hashtextextended(name, 0) AS place FROM unnest(%(locks)s::text[]) AS name ORDER BY place) AS places;
+
+-- name: write
+-- Of each address a new version, or where the value is null, none any more. The caller holds the locks on the keys.
+WITH given AS MATERIALIZED (
+    SELECT
+        given.namespace::text[] AS namespace, key, value, text, embedding, embedding_model, content_hash, ttl,
+        clock_timestamp() AS moment
+    FROM unnest(
+        %(namespaces)s::text[], %(keys)s::text[], %(values)s::text[], %(texts)s::text[], %(embeddings)s::text[],
+        %(embedding_models)s::text[], %(content_hashes)s::bytea[], %(ttls)s::float8[]
+    ) AS given (namespace, key, value, text, embedding, embedding_model, content_hash, ttl)
+), change AS MATERIALIZED (
+    SELECT
+        given.*, coalesce(latest.version, 0) AS latest,
+        -- Never before the version that it closes.
+        greatest(given.moment, latest.valid_from + interval '1 microsecond', latest.valid_to) AS at,
+        latest.valid_to IS NULL AND coalesce(latest.expires_at > given.moment, true) AS lives,
+        latest.created_at
+    FROM given LEFT JOIN LATERAL (
+        SELECT m.version, m.valid_from, m.valid_to, m.expires_at, m.created_at
+        FROM {schema}.memories AS m
+        WHERE m.owner = %(owner)s AND m.namespace = given.namespace AND m.key = given.key
+        ORDER BY m.version DESC
+        LIMIT 1
+    ) AS latest ON true
+), closed AS (
+    UPDATE {schema}.memories AS m
+    SET valid_to = change.at, superseded_by = CASE WHEN change.value IS NOT NULL THEN change.latest + 1 END
+    FROM change
+    WHERE m.owner = %(owner)s AND m.namespace = change.namespace AND m.key = change.key
+        AND m.version = change.latest AND m.valid_to IS NULL AND (change.value IS NOT NULL OR change.lives)
+    RETURNING m.namespace, m.key, m.version, m.superseded_by
+), saved AS (
+    INSERT INTO {schema}.memories (
+        owner, namespace, key, version, value, text, embedding, embedding_model, content_hash,
+        lifetime, expires_at, valid_from, created_at
+    )
+    SELECT
+        %(owner)s, change.namespace, change.key, change.latest + 1, change.value::json, change.text,
+        change.embedding::{vector}.halfvec, change.embedding_model, change.content_hash,
+        make_interval(secs => change.ttl), change.at + make_interval(secs => change.ttl), change.at,
+        CASE WHEN change.lives THEN coalesce(change.created_at, change.at) ELSE change.at END
+    -- Reading from `closed` makes Postgres close the old versions first.
+    FROM change, (SELECT count(*) FROM closed) AS after_closing
+    WHERE change.value IS NOT NULL
+    RETURNING namespace, key, version
+)
+INSERT INTO {schema}.memory_events (owner, namespace, key, version, action)
+SELECT %(owner)s, namespace, key, version, 'save' FROM saved
+UNION ALL
+SELECT %(owner)s, namespace, key, version, 'delete' FROM closed WHERE superseded_by IS NULL;
+
+-- name: owners_of_expired
+-- Some of those whose memories have expired; for the owner 'expired', who may read that of everybody.
+SELECT DISTINCT owner
+FROM (
+    SELECT owner FROM {schema}.memories
+    WHERE valid_to IS NULL AND expires_at <= now()
+    ORDER BY expires_at
+    LIMIT %(limit)s
+) AS expired;
+
+-- name: sweep
+-- Every version of some memories that have expired goes, for good. What somebody is writing just now is left alone.
+WITH expired AS MATERIALIZED (
+    SELECT namespace, key, version FROM {schema}.memories
+    WHERE owner = %(owner)s AND valid_to IS NULL AND expires_at <= now()
+    ORDER BY expires_at
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+), erased AS (
+    DELETE FROM {schema}.memories AS m USING expired
+    WHERE m.owner = %(owner)s AND m.namespace = expired.namespace AND m.key = expired.key
+), event AS (
+    INSERT INTO {schema}.memory_events (owner, namespace, key, version, action)
+    SELECT %(owner)s, namespace, key, version, 'erase' FROM expired
+)
+SELECT count(*) FROM expired;

@@ -23,6 +23,10 @@ class Embeddings:
         self._deadline = deadline
         self._failing = False
 
+    def by(self, embedder: Embedder) -> Embeddings:
+        """The same, of another embedder."""
+        return Embeddings(embedder, self._deadline)
+
     def embed(self, text: str | None) -> Embedded:
         """Return the vector of a text; an empty one without a text, without an embedder, or while it is down.
 

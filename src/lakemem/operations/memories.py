@@ -150,7 +150,7 @@ def save(owner: str, draft: Draft, embedded: Embedded) -> Operation[MemoryRecord
         parse=record,
         fallback=_pending(draft, embedded),
         writes=True,
-        lock=_key_lock(owner, draft.namespace, draft.key),
+        lock=key_lock(owner, draft.namespace, draft.key),
     )
 
 
@@ -183,7 +183,7 @@ def update(owner: str, draft: Draft, embedded: Embedded, *, expected_version: in
         parse=record,
         fallback=_pending(draft, embedded),
         writes=True,
-        lock=_key_lock(owner, draft.namespace, draft.key),
+        lock=key_lock(owner, draft.namespace, draft.key),
     )
 
 
@@ -232,7 +232,7 @@ def delete(owner: str, key: str, namespace: Sequence[str], *, erase: bool) -> Op
         parse=lambda rows: bool(rows),
         fallback=True,
         writes=True,
-        lock=_key_lock(owner, address["namespace"], address["key"]),
+        lock=key_lock(owner, address["namespace"], address["key"]),
     )
 
 
@@ -308,7 +308,7 @@ def _address(owner: str, namespace: Sequence[str], key: str) -> dict[str, Any]:
     }
 
 
-def _key_lock(owner: str, namespace: Sequence[str], key: str) -> str:
+def key_lock(owner: str, namespace: Sequence[str], key: str) -> str:
     return json.dumps([owner, list(namespace), key])
 
 
