@@ -223,6 +223,7 @@ async def test_what_a_subclass_makes_of_items_is_not_passed_by(memory: AsyncMemo
         (Shouting(alice.thread("t")), None),
         (LakebaseSession(memory, "t"), None),
         (Named(alice.thread("t")), []),
+        (LakebaseSession(lambda: alice.thread("t"), "t"), []),
     ]:
         snapshot = await session._get_compaction_snapshot(3)
         assert (None if snapshot is None else snapshot.items) == expected

@@ -12,6 +12,7 @@ from openai.types.responses.response_usage import InputTokensDetails, OutputToke
 from lakemem import (
     AsyncMemory,
     AsyncScopedMemory,
+    AsyncThread,
     ConfigurationError,
     ConflictError,
     InvalidInputError,
@@ -21,7 +22,6 @@ from lakemem import (
     TokenUsage,
     Window,
 )
-from lakemem.compat.pools import SharedThread
 from lakemem.integrations.openai_agents import LakebaseSession
 from tests.openai_agents.models import PlannedModel, answered_tools, echoing, said_by_user
 from tests.openai_agents.test_runs import contents, run
@@ -208,10 +208,20 @@ async def test_while_memory_is_down_nothing_but_a_fork_fails(unreachable: AsyncM
         await session.fork(at=1)
 
 
+class OnlyWhatTheProtocolAsks:
+    """A thread of somebody's own making."""
+
+    thread_id = "t"
+
+    def __init__(self, thread: AsyncThread) -> None:
+        self.append, self.items, self.pop, self.clear = thread.append, thread.items, thread.pop, thread.clear
+
+
 async def test_what_takes_more_than_a_thread_of_four_methods_says_so(alice: AsyncScopedMemory) -> None:
-    session = LakebaseSession(SharedThread("t", lambda: alice.thread("t")), window=Window(items=2))
+    session = LakebaseSession(OnlyWhatTheProtocolAsks(alice.thread("t")), window=Window(items=2))
     await session.add_items([{"role": "user", "content": "hello"}])
     assert len(await session.get_items(limit=5)) == 1
+    assert await session._get_compaction_snapshot(3) is None
     for call in (session.get_items, session.turns, session.usage, lambda: session.fork(at=1)):
         with pytest.raises(ConfigurationError, match=r"AsyncThread"):
             await call()

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable
 
 from lakemem._async.memory import AsyncMemory
-from lakemem.protocols import AsyncShortTermMemory
 
 MAX_POOLS = 16
 
@@ -65,27 +63,3 @@ class SharedMemories:
             task.add_done_callback(self._closing.discard)
         elif loop.is_running():
             asyncio.run_coroutine_threadsafe(memory.close(), loop)
-
-
-class SharedThread:
-    """A thread whose memory is found anew for every call: it may have been closed, or be another loop's.
-
-    Args:
-        find: returns the thread on the running event loop.
-    """
-
-    def __init__(self, thread_id: str, find: Callable[[], AsyncShortTermMemory]) -> None:
-        self.thread_id = thread_id
-        self._find = find
-
-    async def append(self, items: Sequence[Mapping[str, Any]]) -> range:
-        return await self._find().append(items)
-
-    async def items(self, limit: int | None = None) -> list[dict[str, Any]]:
-        return await self._find().items(limit)
-
-    async def pop(self) -> dict[str, Any] | None:
-        return await self._find().pop()
-
-    async def clear(self) -> None:
-        await self._find().clear()

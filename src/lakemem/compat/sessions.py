@@ -8,7 +8,7 @@ from lakemem._async.memory import AsyncMemory
 from lakemem._async.threads import AsyncThread
 from lakemem.compat.arguments import LakebaseArguments, Settings
 from lakemem.compat.memories import async_memory, async_owned
-from lakemem.compat.pools import SharedMemories, SharedThread
+from lakemem.compat.pools import SharedMemories
 from lakemem.errors import ConfigurationError
 from lakemem.integrations.openai_agents import LakebaseSession
 from lakemem.validation import check_identifier
@@ -62,9 +62,8 @@ class AsyncDatabricksSession(LakebaseSession):
             return async_owned(memory(), settings).thread(session_id)
 
         self._own = own
-        super().__init__(
-            SharedThread(check_identifier("session_id", session_id), thread), session_settings=session_settings
-        )
+        # Found anew for every call: its memory may have been closed, or be another loop's.
+        super().__init__(thread, check_identifier("session_id", session_id), session_settings=session_settings)
 
     async def close(self) -> None:
         """Close a pool of its own; a shared one stays for the others."""

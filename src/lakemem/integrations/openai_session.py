@@ -42,8 +42,9 @@ class LakebaseSession:
 
     Args:
         thread: the conversation, such as ``memory.for_user(...).thread(...)``; or the memory itself, for a session
-            that belongs in each run to the user that the run's context names by its `user_id`.
-        thread_id: which thread of that user, where the memory itself is given.
+            that belongs in each run to the user that the run's context names by its `user_id`; or a function that
+            finds the thread for each call.
+        thread_id: the thread's id, where the memory or a function is given.
         session_settings: how many of the newest items a run reads, unless the run itself says so.
         window: how much is read where nobody gives a limit, with calls of tools and their results kept together.
 
@@ -53,18 +54,17 @@ class LakebaseSession:
 
     def __init__(
         self,
-        thread: AsyncShortTermMemory | AsyncMemory,
+        thread: AsyncShortTermMemory | AsyncMemory | Callable[[], AsyncShortTermMemory],
         thread_id: str | None = None,
         *,
         session_settings: SessionSettings | dict[str, Any] | None = None,
         window: Window | None = None,
     ) -> None:
-        if isinstance(thread, AsyncMemory) == (thread_id is None):
+        needs_id = isinstance(thread, AsyncMemory) or callable(thread)
+        if needs_id == (thread_id is None):
             raise ConfigurationError("give a session either a thread, or the memory and a thread_id")
         self._source = thread
-        self.session_id = (
-            thread.thread_id if not isinstance(thread, AsyncMemory) else check_identifier("thread_id", thread_id)
-        )
+        self.session_id = thread.thread_id if thread_id is None else check_identifier("thread_id", thread_id)  # type: ignore[union-attr]
         self.session_settings = (
             SessionSettings(**session_settings) if isinstance(session_settings, dict) else session_settings
         )
@@ -169,28 +169,31 @@ class LakebaseSession:
         self, limit: int, *, prune_prefix: Callable[[TResponseInputItem], bool] | None = None
     ) -> _Snapshot | None:
         """What OpenAIResponsesCompactionSession compacts: the newest items, and how to replace their end."""
-        thread = self._source
-        if not isinstance(thread, AsyncThread) or self._transforms_items():
+        thread = self._compactable()
+        if thread is None:
             return None
         found = await thread.messages(limit + 1)
         return _Snapshot(thread, found[-limit:] if limit else [], len(found) <= limit, prune_prefix)
 
     async def _atomic_replace_items(self, items: list[TResponseInputItem]) -> bool:
         """Put other items in the place of all of them; False where the SDK has to do it step by step."""
-        thread = self._source
-        if not isinstance(thread, AsyncThread) or self._transforms_items():
+        thread = self._compactable()
+        if thread is None:
             return False
         return await _settled(thread.replace_tail(None, cast("list[dict[str, Any]]", items)))
 
-    def _transforms_items(self) -> bool:
-        """Whether a subclass may store something else than the SDK gave."""
+    def _compactable(self) -> AsyncThread | None:
+        """The thread; None where it depends on the run, or where a subclass may store something else than was given."""
         ours = (LakebaseSession.get_items, LakebaseSession.add_items)
-        return (type(self).get_items, type(self).add_items) != ours
+        if isinstance(self._source, AsyncMemory) or (type(self).get_items, type(self).add_items) != ours:
+            return None
+        thread = self._items_of(None)
+        return thread if isinstance(thread, AsyncThread) else None
 
     def _items_of(self, wrapper: RunContextWrapper[Any] | None) -> AsyncShortTermMemory:
         source = self._source
         if not isinstance(source, AsyncMemory):
-            return source
+            return source() if callable(source) else source
         user_id = None if wrapper is None else user_of(wrapper.context)
         if user_id is None:
             raise ConfigurationError(
