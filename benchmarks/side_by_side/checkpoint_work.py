@@ -17,7 +17,7 @@ STEPS_OF_A_THREAD = 300
 """Then the next begins: a hundred turns of three checkpoints."""
 
 TEXTS = Texts(seed=2)
-PAIRS = cycle([message_pair(TEXTS, length=190) for _ in range(500)])
+PAIRS = cycle([message_pair(TEXTS, asked=190, answered=190) for _ in range(500)])
 
 
 def messages(count: int) -> list[Any]:

@@ -36,7 +36,7 @@ async def thread_bytes(bench: Bench, case: str) -> None:
     """Bytes of all rows after 500 turns of a graph whose state is its messages; every step's state stays readable."""
     lengths = list(dict.fromkeys(bench.scaled(turns, least=4) for turns in TURNS))
     texts = Texts(seed=3)
-    pairs = [message_pair(texts, length=510) for _ in range(lengths[-1])]
+    pairs = [message_pair(texts, asked=136, answered=375) for _ in range(lengths[-1])]
     stored: dict[str, dict[int, int]] = {}
     total: dict[str, int] = {}
     seconds: dict[str, float] = {}
