@@ -228,7 +228,7 @@ class AsyncScopedMemory:
         """Return the items of this owner's threads in which words of the query stand, the best first.
 
         Words are compared by their stems, by the rules of English. The more and the rarer the words, the better
-        the hit; of equally good ones the newest is first. It reads every item of the owner: some 5 ms for each
+        the hit; of equally good ones the newest is first. It reads every item of the owner: some 10 ms for each
         thousand of them.
 
         Args:
