@@ -27,6 +27,7 @@ RULES = [
     (r"\bAsync([A-Z]\w+)", r"\1"),
     (r"\bacall_blocking\b", "call_blocking"),
     (r"\bawithin\b", "within"),
+    (r"\bareceive\b", "receive"),
     (r"\bagather\b", "gather"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\bAwaitable\[(\w+)\]", r"\1"),

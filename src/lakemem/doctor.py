@@ -11,7 +11,7 @@ from typing import Any, Literal
 import psycopg
 
 from lakemem._sql import bind_statements
-from lakemem._sync.database import Login
+from lakemem._sync.login import Login
 from lakemem._sync.migrate import Migrator
 from lakemem.connecting import connector_for
 from lakemem.embedding import CheckedEmbedder

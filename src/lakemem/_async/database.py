@@ -6,32 +6,32 @@ import asyncio
 import logging
 import selectors
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from lakemem._async.exchange import Call, exchange
+from lakemem._async.login import AsyncLogin, Logins, Row
 from lakemem._async.migrate import AsyncMigrator
-from lakemem._sql import bind_statements
+from lakemem._sql import Statement, prepared_statements
 from lakemem.connecting import Connector
 from lakemem.errors import ConfigurationError, LakememError, SchemaError, StorageUnavailableError
 from lakemem.operations import Operation
 from lakemem.schema import Description, check_fits
-from lakemem.sqlstate import broke, refused_login, translate
+from lakemem.sqlstate import broke, translate
 from lakemem.types import Health
 from lakemem.waiting import acall_blocking, monotonic
 
 T = TypeVar("T")
-Row: TypeAlias = tuple[Any, ...]
 
 logger = logging.getLogger("lakemem")
 
-_SET_OWNER = b"SELECT set_config('lakemem.owner', %s, true)"
-_LOCK = b"SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+# The cheapest to make anew for a single look.
+_Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class AsyncStorage(Protocol):
@@ -52,45 +52,6 @@ class AsyncStorage(Protocol):
     async def health(self) -> Health: ...
 
     async def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T: ...
-
-
-class AsyncLogin(AsyncConnection[Row]):
-    """A connection that logs in as its connector says: with a token of now, and once more if that is refused.
-
-    Unless the caller says otherwise, it is autocommit (a pipeline is a transaction without BEGIN and COMMIT), and
-    prepares every statement at its first use, for there are only a few dozen of them.
-    """
-
-    @classmethod
-    async def connect(  # type: ignore[override]
-        cls, conninfo: str = "", *, connector: Connector, logins: Logins | None = None, **parameters: Any
-    ) -> Self:
-        try:
-            connection = await cls._log_in(connector, parameters)
-        except (psycopg.Error, LakememError) as error:
-            if logins is not None:
-                logins.last_failure = translate(error) if isinstance(error, psycopg.Error) else error
-            raise
-        if logins is not None:
-            logins.last_failure = None
-        return connection
-
-    @classmethod
-    async def _log_in(cls, connector: Connector, parameters: dict[str, Any], *, again: bool = True) -> Self:
-        login = await acall_blocking(connector.parameters)
-        try:
-            return await super().connect(**{"autocommit": True, "prepare_threshold": 0, **login, **parameters})
-        except psycopg.OperationalError as error:
-            if not (again and refused_login(error) and connector.refused(login)):
-                raise
-        return await cls._log_in(connector, parameters, again=False)
-
-
-@dataclass
-class Logins:
-    """Why the last login of a pool failed; None when it did not."""
-
-    last_failure: LakememError | None = None
 
 
 class AsyncDatabase:
@@ -130,7 +91,7 @@ class AsyncDatabase:
         # async only:
         self._loop: asyncio.AbstractEventLoop | None = None
         # end async only
-        self._statements: Mapping[str, bytes] = {}
+        self._statements: Mapping[str, Statement] = {}
 
     @property
     def is_open(self) -> bool:
@@ -209,25 +170,25 @@ class AsyncDatabase:
             raise ConfigurationError("the memory is not open: use `async with`, `with`, or call open()")
         return self._pool
 
-    async def _answers(self, operation: Operation[Any], write_id: uuid.UUID | None) -> list[Sequence[Row]]:
-        async with self._usable_pool().connection() as connection:
-            async with connection.pipeline():
-                await connection.execute(_SET_OWNER, [operation.owner])
-                if write_id is not None:
-                    await connection.execute(
-                        self._statements["writes.mark"],
-                        {"owner": operation.owner, "write_id": write_id},
-                    )
-                cursors = [await self._send(connection, part) for part in operation.parts or (operation,)]
-            return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+    async def _answers(self, operation: Operation[Any], write_id: uuid.UUID | None) -> list[list[Row]]:
+        pool = self._usable_pool()
+        calls = [self._call("session.set_owner", {"owner": operation.owner})]
+        if write_id is not None:
+            calls.append(self._call("writes.mark", {"owner": operation.owner, "write_id": write_id}))
+        answering = []
+        for part in operation.parts or (operation,):
+            if part.lock is not None:
+                calls.append(self._call("session.lock", {"name": part.lock}))
+            if part.first is not None:
+                calls.append(self._call(part.first, part.parameters))
+            answering.append(len(calls))
+            calls.append(self._call(part.statement, part.parameters))
+        async with pool.connection() as connection:
+            rows = await exchange(connection, calls)
+        return [rows[place] for place in answering]
 
-    async def _send(self, connection: AsyncConnection[Row], operation: Operation[Any]) -> AsyncCursor[Row]:
-        if operation.lock is not None:
-            await connection.execute(_LOCK, [operation.lock])
-        if operation.first is not None:
-            await connection.execute(self._statements[operation.first], operation.parameters)
-        cursor = connection.cursor(binary=True)
-        return await cursor.execute(self._statements[operation.statement], operation.parameters)
+    def _call(self, statement: str, parameters: Mapping[str, Any]) -> Call:
+        return Call(self._statements[statement], parameters)
 
     async def health(self) -> Health:
         """Ask Postgres how it is."""
@@ -288,7 +249,7 @@ class AsyncDatabase:
         return StorageUnavailableError(f"no database connection in time: {failure}")
 
     async def _open_pool(self, description: Description) -> None:
-        self._statements = bind_statements(self._schema, description.vector_schema)
+        self._statements = prepared_statements(self._schema, description.vector_schema)
         pool = AsyncConnectionPool(
             connection_class=AsyncLogin,
             kwargs={"connector": self._connector, "logins": self._logins},
@@ -335,7 +296,7 @@ async def _check_alive(connection: AsyncConnection[Any]) -> None:
 
     A server that has nothing to answer says something only to take its leave.
     """
-    with selectors.DefaultSelector() as selector:
+    with _Selector() as selector:
         selector.register(connection.fileno(), selectors.EVENT_READ)
         if selector.select(timeout=0):
             await AsyncConnectionPool.check_connection(connection)

@@ -20,6 +20,7 @@ from importlib.resources import files
 from psycopg import sql
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_PARAMETER = re.compile(r"%\((\w+)\)s")
 _INCLUDED = re.compile(r"\{(\w+\.\w+)\}")
 _MIGRATION = re.compile(r"^(\d{4})_(\w+)\.sql$")
 
@@ -40,6 +41,20 @@ class Migration:
         return _bind(self.text, schema, vector_schema)
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement to prepare under its name.
+
+    Attributes:
+        text: with $1, $2 ... for the parameters.
+        parameters: their names, in this order.
+    """
+
+    name: bytes
+    text: bytes
+    parameters: tuple[str, ...]
+
+
 @cache
 def migrations() -> tuple[Migration, ...]:
     """All migrations, in their order."""
@@ -54,6 +69,23 @@ def migrations() -> tuple[Migration, ...]:
 def bind_statements(schema: str, vector_schema: str = "public") -> Mapping[str, bytes]:
     """Every statement as ``file.name``, bound to its schemas."""
     return {name: _bind(text, schema, vector_schema).encode() for name, text in _statements().items()}
+
+
+def prepared_statements(schema: str, vector_schema: str) -> Mapping[str, Statement]:
+    """Every statement as ``file.name``, bound to its schemas, as Postgres prepares it."""
+    return {name: _numbered(name, _bind(text, schema, vector_schema)) for name, text in _statements().items()}
+
+
+def _numbered(name: str, text: str) -> Statement:
+    parameters = tuple(dict.fromkeys(_PARAMETER.findall(text)))
+    numbers = {parameter: f"${number}" for number, parameter in enumerate(parameters, 1)}
+    numbered = _PARAMETER.sub(lambda match: numbers[match[1]], text)
+    return Statement(
+        name=f"lakemem {name}".encode(),
+        # Doubled for psycopg, where there are parameters.
+        text=(numbered.replace("%%", "%") if parameters else numbered).encode(),
+        parameters=parameters,
+    )
 
 
 @cache

@@ -17,6 +17,18 @@ SELECT before FROM thread;
 
 -- name: items
 -- The newest items, the oldest of them first.
+SELECT item::text
+FROM (
+    SELECT position, item
+    FROM {schema}.thread_items
+    WHERE owner = %(owner)s AND thread_id = %(thread_id)s AND {not_expired}
+    ORDER BY position DESC
+    LIMIT %(limit)s
+) AS newest
+ORDER BY position;
+
+-- name: messages
+-- The same, with their places and times.
 SELECT position, item::text, created_at
 FROM (
     SELECT position, item, created_at

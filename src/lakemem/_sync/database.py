@@ -7,32 +7,32 @@ import logging
 import selectors
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import psycopg
-from psycopg import Connection, Cursor
+from psycopg import Connection
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from lakemem._sql import bind_statements
+from lakemem._sql import Statement, prepared_statements
+from lakemem._sync.exchange import Call, exchange
+from lakemem._sync.login import Login, Logins, Row
 from lakemem._sync.migrate import Migrator
 from lakemem.connecting import Connector
 from lakemem.errors import ConfigurationError, LakememError, SchemaError, StorageUnavailableError
 from lakemem.operations import Operation
 from lakemem.schema import Description, check_fits
-from lakemem.sqlstate import broke, refused_login, translate
+from lakemem.sqlstate import broke, translate
 from lakemem.types import Health
 from lakemem.waiting import call_blocking, monotonic
 
 T = TypeVar("T")
-Row: TypeAlias = tuple[Any, ...]
 
 logger = logging.getLogger("lakemem")
 
-_SET_OWNER = b"SELECT set_config('lakemem.owner', %s, true)"
-_LOCK = b"SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+# The cheapest to make anew for a single look.
+_Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class Storage(Protocol):
@@ -53,45 +53,6 @@ class Storage(Protocol):
     def health(self) -> Health: ...
 
     def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T: ...
-
-
-class Login(Connection[Row]):
-    """A connection that logs in as its connector says: with a token of now, and once more if that is refused.
-
-    Unless the caller says otherwise, it is autocommit (a pipeline is a transaction without BEGIN and COMMIT), and
-    prepares every statement at its first use, for there are only a few dozen of them.
-    """
-
-    @classmethod
-    def connect(  # type: ignore[override]
-        cls, conninfo: str = "", *, connector: Connector, logins: Logins | None = None, **parameters: Any
-    ) -> Self:
-        try:
-            connection = cls._log_in(connector, parameters)
-        except (psycopg.Error, LakememError) as error:
-            if logins is not None:
-                logins.last_failure = translate(error) if isinstance(error, psycopg.Error) else error
-            raise
-        if logins is not None:
-            logins.last_failure = None
-        return connection
-
-    @classmethod
-    def _log_in(cls, connector: Connector, parameters: dict[str, Any], *, again: bool = True) -> Self:
-        login = call_blocking(connector.parameters)
-        try:
-            return super().connect(**{"autocommit": True, "prepare_threshold": 0, **login, **parameters})
-        except psycopg.OperationalError as error:
-            if not (again and refused_login(error) and connector.refused(login)):
-                raise
-        return cls._log_in(connector, parameters, again=False)
-
-
-@dataclass
-class Logins:
-    """Why the last login of a pool failed; None when it did not."""
-
-    last_failure: LakememError | None = None
 
 
 class Database:
@@ -128,7 +89,7 @@ class Database:
         self._opening = threading.Lock()
         self._logins = Logins()
         self._pool: ConnectionPool[Login] | None = None
-        self._statements: Mapping[str, bytes] = {}
+        self._statements: Mapping[str, Statement] = {}
 
     @property
     def is_open(self) -> bool:
@@ -201,25 +162,25 @@ class Database:
             raise ConfigurationError("the memory is not open: use `with`, `with`, or call open()")
         return self._pool
 
-    def _answers(self, operation: Operation[Any], write_id: uuid.UUID | None) -> list[Sequence[Row]]:
-        with self._usable_pool().connection() as connection:
-            with connection.pipeline():
-                connection.execute(_SET_OWNER, [operation.owner])
-                if write_id is not None:
-                    connection.execute(
-                        self._statements["writes.mark"],
-                        {"owner": operation.owner, "write_id": write_id},
-                    )
-                cursors = [self._send(connection, part) for part in operation.parts or (operation,)]
-            return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+    def _answers(self, operation: Operation[Any], write_id: uuid.UUID | None) -> list[list[Row]]:
+        pool = self._usable_pool()
+        calls = [self._call("session.set_owner", {"owner": operation.owner})]
+        if write_id is not None:
+            calls.append(self._call("writes.mark", {"owner": operation.owner, "write_id": write_id}))
+        answering = []
+        for part in operation.parts or (operation,):
+            if part.lock is not None:
+                calls.append(self._call("session.lock", {"name": part.lock}))
+            if part.first is not None:
+                calls.append(self._call(part.first, part.parameters))
+            answering.append(len(calls))
+            calls.append(self._call(part.statement, part.parameters))
+        with pool.connection() as connection:
+            rows = exchange(connection, calls)
+        return [rows[place] for place in answering]
 
-    def _send(self, connection: Connection[Row], operation: Operation[Any]) -> Cursor[Row]:
-        if operation.lock is not None:
-            connection.execute(_LOCK, [operation.lock])
-        if operation.first is not None:
-            connection.execute(self._statements[operation.first], operation.parameters)
-        cursor = connection.cursor(binary=True)
-        return cursor.execute(self._statements[operation.statement], operation.parameters)
+    def _call(self, statement: str, parameters: Mapping[str, Any]) -> Call:
+        return Call(self._statements[statement], parameters)
 
     def health(self) -> Health:
         """Ask Postgres how it is."""
@@ -280,7 +241,7 @@ class Database:
         return StorageUnavailableError(f"no database connection in time: {failure}")
 
     def _open_pool(self, description: Description) -> None:
-        self._statements = bind_statements(self._schema, description.vector_schema)
+        self._statements = prepared_statements(self._schema, description.vector_schema)
         pool = ConnectionPool(
             connection_class=Login,
             kwargs={"connector": self._connector, "logins": self._logins},
@@ -324,7 +285,7 @@ def _check_alive(connection: Connection[Any]) -> None:
 
     A server that has nothing to answer says something only to take its leave.
     """
-    with selectors.DefaultSelector() as selector:
+    with _Selector() as selector:
         selector.register(connection.fileno(), selectors.EVENT_READ)
         if selector.select(timeout=0):
             ConnectionPool.check_connection(connection)

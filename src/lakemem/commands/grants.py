@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from lakemem._sql import bind_statements
-from lakemem._sync.database import Login
+from lakemem._sync.login import Login
 from lakemem.commands.targets import add_target, connected, target_of
 from lakemem.errors import ConfigurationError
 from lakemem.grants import Missing, grant_statements, missing_rights

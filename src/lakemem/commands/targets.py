@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from lakemem._sync.database import Login
+from lakemem._sync.login import Login
 from lakemem.connecting import connector_for
 from lakemem.sqlstate import translate
 from lakemem.target import Lakebase

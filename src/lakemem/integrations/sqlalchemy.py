@@ -11,8 +11,8 @@ from typing import Any
 
 import psycopg
 
-from lakemem._async.database import AsyncLogin
-from lakemem._sync.database import Login
+from lakemem._async.login import AsyncLogin
+from lakemem._sync.login import Login
 from lakemem.connecting import Connector, connector_for
 from lakemem.errors import ConfigurationError, MissingExtraError
 from lakemem.protocols import CredentialProvider

@@ -18,6 +18,7 @@ from lakemem.validation import (
     check_place,
     check_seconds,
     check_title,
+    decode_json_array,
     encode_json,
     encode_metadata,
 )
@@ -48,14 +49,14 @@ def items(owner: str, thread_id: str, limit: int | None) -> Operation[list[dict[
         statement="threads.items",
         owner=owner,
         parameters={"owner": owner, "thread_id": thread_id, "limit": check_limit(limit)},
-        parse=lambda rows: [json.loads(item) for _, item, _ in rows],
+        parse=lambda rows: decode_json_array(item for (item,) in rows),
         fallback=[],
     )
 
 
 def messages(owner: str, thread_id: str, limit: int | None) -> Operation[list[Message]]:
     return Operation(
-        statement="threads.items",
+        statement="threads.messages",
         owner=owner,
         parameters={"owner": owner, "thread_id": thread_id, "limit": check_limit(limit)},
         parse=lambda rows: [Message(place, json.loads(item), created) for place, item, created in rows],

@@ -59,7 +59,7 @@ def new_items(owner: str, thread_id: str, given: str | Sequence[Mapping[str, Any
         return asked[after_echo(stored, asked, from_start=from_start) :]
 
     return Operation(
-        statement="threads.items",
+        statement="threads.messages",
         owner=owner,
         parameters={"owner": owner, "thread_id": thread_id, "limit": check_limit(limit)},
         parse=unknown,
