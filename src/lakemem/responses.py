@@ -157,28 +157,30 @@ class ResponseEvents:
     def created(self) -> Event:
         return self.event("response.created", response=self._response("in_progress"))
 
-    def delta(self, item_id: str, text: str) -> list[Event]:
+    def delta(self, item_id: str, text: str, *, place: int | None = None) -> list[Event]:
         """A piece of a message; the first one opens it."""
-        opening = [] if item_id in self._open else self._opened(message_item("", item_id, status="in_progress"))
+        opening = []
+        if item_id not in self._open:
+            opening = self._opened(message_item("", item_id, status="in_progress"), place)
         self._texts[item_id] = self._texts.get(item_id, "") + text
-        place = {"item_id": item_id, "output_index": self._open[item_id], "content_index": 0}
-        return [*opening, self.event("response.output_text.delta", **place, delta=text, logprobs=[])]
+        at = self._part_of(item_id)
+        return [*opening, self.event("response.output_text.delta", **at, delta=text, logprobs=[])]
 
     def item(self, item: Item, *, place: int | None = None) -> list[Event]:
         """An item that is done, with the events that come before: a client may read the deltas alone."""
-        item_id = item.get("id")
-        if item.get("type") != "message" or item_id is None:
+        if not _is_plain_message(item):
+            # Nobody announces the result of a call.
             opening = [] if item.get("type") == "function_call_output" else self._opened(item, place)
             return [*opening, self.done(item, place)]
-        text = text_of(item)
+        item_id, text = item["id"], text_of(item)
         missing = text.removeprefix(self._texts.get(item_id, ""))
-        deltas = self.delta(item_id, missing) if item_id not in self._open or missing else []
-        at = {"item_id": item_id, "output_index": self._open[item_id], "content_index": 0}
+        deltas = self.delta(item_id, missing, place=place) if missing or item_id not in self._open else []
+        at = self._part_of(item_id)
         return [
             *deltas,
             self.event("response.output_text.done", **at, text=text, logprobs=[]),
             self.event("response.content_part.done", **at, part=item["content"][0]),
-            self.done(item, self._open[item_id]),
+            self.done(item, at["output_index"]),
         ]
 
     def streamed(self, text: str) -> str | None:
@@ -212,14 +214,19 @@ class ResponseEvents:
     def _opened(self, item: Item, place: int | None = None) -> list[Event]:
         place = self.next_place if place is None else place
         self.take(place)
-        shown = {**item, "content": []} if item.get("type") == "message" else item
+        shown = {**item, "content": []} if _is_plain_message(item) else item
         events = [self.event("response.output_item.added", output_index=place, item=shown)]
         if item.get("id") is not None:
             self._open[item["id"]] = place
-        if item.get("type") == "message":
-            at = {"item_id": item["id"], "output_index": place, "content_index": 0}
-            events.append(self.event("response.content_part.added", **at, part=item["content"][0]))
+        if _is_plain_message(item):
+            events.append(
+                self.event("response.content_part.added", **self._part_of(item["id"]), part=item["content"][0])
+            )
         return events
+
+    def _part_of(self, item_id: str) -> dict[str, Any]:
+        """Where the one part of a message is."""
+        return {"item_id": item_id, "output_index": self._open[item_id], "content_index": 0}
 
     def _response(self, status: str, **fields: Any) -> dict[str, Any]:
         return response(self.id, self.created_at, self.output, status=status, **fields)
@@ -277,6 +284,13 @@ def _check_content(name: str, content: Any) -> None:
 
 def _plain(value: Any) -> Any:
     return value.model_dump(exclude_none=True) if hasattr(value, "model_dump") else value
+
+
+def _is_plain_message(item: Mapping[str, Any]) -> bool:
+    """Whether an item is a message of one text, which is the kind that comes in pieces."""
+    parts = item.get("content")
+    is_text = isinstance(parts, list) and len(parts) == 1 and parts[0].get("type") == "output_text"
+    return item.get("type") == "message" and is_text and item.get("id") is not None
 
 
 def _is_the_agents(item: Mapping[str, Any]) -> bool:

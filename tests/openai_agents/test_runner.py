@@ -15,7 +15,7 @@ from agents.items import TResponseStreamEvent
 from agents.models.fake_id import FAKE_RESPONSES_ID
 from agents.run import CallModelData, ModelInputData
 from mlflow.types.responses import ResponsesAgentRequest
-from openai.types.responses import Response, ResponseStreamEvent
+from openai.types.responses import Response, ResponseOutputRefusal, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from lakemem import AsyncMemory, IdentityError, InvalidInputError, Lakebase, StorageUnavailableError, degrading
@@ -372,6 +372,25 @@ async def test_a_stream_says_what_the_whole_answer_says(memory: AsyncMemory) -> 
             bare = [{name: part for name, part in item.items() if name != "id"} for item in answer["output"]]
             answers.append(bare)
     assert answers[0] == answers[1] == answers[2] == answers[3]
+
+
+async def test_items_of_all_kinds_are_in_the_answer_of_a_model_that_does_not_stream(
+    memory: AsyncMemory, streamed: bool
+) -> None:
+    def plan(model: PlannedModel, items: list[Any]) -> list[Any]:
+        refusal, parts = model.says("no"), model.says("one")
+        refusal.content = [ResponseOutputRefusal(type="refusal", refusal="I will not")]
+        parts.content = [*parts.content, *model.says("two").content]
+        return [model.thinks("hm"), refusal, parts, model.says(""), model.says("done")]
+
+    agent: Agent[Any] = Agent(name="Assistant", model=PlannedModel(plan))
+    answer = await answered(agent, asked("Well?"), streamed=streamed, memory=memory)
+    assert [item["type"] for item in answer["output"]] == ["reasoning", *["message"] * 4]
+    assert [part["type"] for item in answer["output"][1:] for part in item["content"]] == [
+        "refusal",
+        *["output_text"] * 4,
+    ]
+    assert text_of(answer) == "done"
 
 
 @pytest.mark.parametrize("how", ["closed", "cancelled", "closed at once"])

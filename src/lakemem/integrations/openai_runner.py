@@ -176,7 +176,9 @@ async def _prepared(
     if request.resumes:
         waiting = await approvals.find(asked)
         question = waiting.question
-        input, recalled = await asyncio.gather(approvals.resume(asked, agent, waiting), asked.recall(question, recall))
+        recalled = await asked.recall(question, recall)
+        # The last step before the run: what is resumed is used up.
+        input = await approvals.resume(asked, agent, waiting)
     else:
         question = last_question(request.items)
         input, recalled = await asyncio.gather(asked.new_items(thread), asked.recall(question, recall))
