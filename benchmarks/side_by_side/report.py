@@ -113,6 +113,7 @@ def processor() -> str:
 def plot(path: Path, results: Sequence[Result], goals: Goals) -> None:
     """Left, how many times better than the peer, with the goals; right, bytes by turns."""
     import matplotlib as mpl
+    import matplotlib.ticker
 
     mpl.use("Agg")
     from matplotlib import pyplot
@@ -140,6 +141,9 @@ def plot(path: Path, results: Sequence[Result], goals: Goals) -> None:
         sizes = bytes_by_turns(results, name)
         right.plot(list(sizes), [size / 2**20 for size in sizes.values()], marker="o", color=color, label=LABELS[name])
     right.set(xscale="log", yscale="log", xlabel="turns", ylabel="MiB stored, whole history kept")
+    right.set_xticks(list(bytes_by_turns(results, "ours")), minor=False)
+    right.xaxis.set_major_formatter(mpl.ticker.ScalarFormatter())
+    right.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     right.legend()
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
