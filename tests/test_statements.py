@@ -25,6 +25,8 @@ OWNER = "user:alice 7"
 # Values for parameters, by their names; the others are NULL.
 PARAMETERS: dict[str, Any] = {
     "addresses": '[{"namespace": ["preferences"], "key": "key 7"}]',
+    "after_position": 0,
+    "after_thread": "",
     "arms": 2,
     "before": "9",
     "blobs": [b"blob"],
@@ -40,7 +42,10 @@ PARAMETERS: dict[str, Any] = {
     "embedding_model": "model/64",
     "embedding_models": ["model/64"],
     "embeddings": [str([0.1] * 64)],
+    "expires_in": 60.0,
     "filter": "{}",
+    "fork_id": "fork",
+    "from_thread": "",
     "idxs": [0],
     "importance": 0.5,
     "items": ['{"n": 1}'],
@@ -48,18 +53,29 @@ PARAMETERS: dict[str, Any] = {
     "keys": ["key 7"],
     "limit": 10,
     "locks": ["a lock"],
+    "max_bytes": 1_000_000,
+    "max_items": 100,
+    "max_text": 1_000,
     "metadata": "{}",
     "namespace": ["preferences"],
     "namespaces": ['{"preferences"}'],
     "offset": 0,
     "owner": OWNER,
     "patterns": "[]",
+    "position": 3,
     "query": "Which words are common?",
+    "ranked": 1_000,
+    "sets_expiry": True,
+    "sets_metadata": True,
+    "sets_title": True,
+    "slides": True,
     "task_id": "task",
     "task_path": "",
     "text": "some words",
     "texts": ["some words"],
     "thread_id": "thread 7",
+    "title": "A title",
+    "to_thread": "thread 9",
     "ttls": [60.0],
     "type": "json",
     "types": ["json"],
@@ -97,6 +113,8 @@ ROWS = """
         FROM given;
     INSERT INTO lakemem.memory_events (owner, namespace, key, action)
         SELECT owner, '{preferences}', 'key ' || n, 'save' FROM given;
+    INSERT INTO lakemem.run_usage
+        SELECT owner, 'thread ' || n % 10, 'run ' || n, n, NULL, 1, 1, 1, 1, 1, 1 FROM given;
     INSERT INTO lakemem.applied_writes SELECT owner, gen_random_uuid() FROM given;
     ANALYZE;
 """

@@ -75,7 +75,7 @@ WITH threads AS MATERIALIZED (
         title, metadata, updated_at, expires_at, lifetime, forked_from, forked_position
     FROM {schema}.threads
     WHERE owner = %(owner)s AND (expires_at IS NULL OR expires_at > now())
-        AND thread_id BETWEEN %(first)s AND %(last)s
+        AND thread_id BETWEEN %(from_thread)s AND %(to_thread)s
         AND (thread_id, 0) > (%(after_thread)s, %(after_position)s::bigint)
     ORDER BY thread_id
     LIMIT %(limit)s
@@ -83,7 +83,7 @@ WITH threads AS MATERIALIZED (
     SELECT thread_id, position, created_at, item
     FROM {schema}.thread_items
     WHERE owner = %(owner)s
-        AND thread_id BETWEEN %(first)s AND %(last)s
+        AND thread_id BETWEEN %(from_thread)s AND %(to_thread)s
         AND (thread_id, position) > (%(after_thread)s, %(after_position)s::bigint)
         AND thread_id NOT IN (
             SELECT t.thread_id FROM {schema}.threads AS t WHERE t.owner = %(owner)s AND t.expires_at <= now()

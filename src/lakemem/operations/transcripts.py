@@ -74,8 +74,8 @@ def export(owner: str, thread_id: str | None, after: Place) -> Operation[Batch]:
         owner=owner,
         parameters={
             "owner": owner,
-            "first": only or "",
-            "last": only or _PAST_EVERY_ID,
+            "from_thread": only or "",
+            "to_thread": only or _PAST_EVERY_ID,
             "after_thread": after.thread_id,
             "after_position": after.position,
             "limit": BATCH_RECORDS,
