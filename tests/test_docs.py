@@ -149,6 +149,12 @@ PRINTED = {
         "exported: 3 threads, 6 items",
     ],
     "openai_agents_session.py": ["I have noted: name", "You began with: ", "items in the session"],
+    "openai_agents_branching.py": [
+        "The branch: I am Ada. | I like long answers.",
+        "Taken back: I am Ada. | I like short answers.",
+        "3 runs are counted, 2 turns are left",
+        "New in what the client sent: I like tea.",
+    ],
     "openai_agents_tools.py": ["I have noted: ", "workspace analytics-eu", "bob: ", "I know nothing about you yet."],
     "langgraph_agent.py": [
         "You began with: ",
