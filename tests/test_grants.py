@@ -119,7 +119,6 @@ def use_everything(memory: Memory) -> None:
         memory._storage.run(marked, write_id=WRITE)
     assert len(user.thread("m").items()) == 1
 
-
     expired = user.thread("expired")
     expired.update(expires_in=1e-6)
     assert expired.append([{"n": 1}]) == range(1, 2)
