@@ -155,6 +155,7 @@ WHERE owner = %(owner)s AND thread_id = %(thread_id)s AND (expires_at IS NULL OR
 SELECT {thread_columns}
 FROM {schema}.threads
 WHERE owner = %(owner)s AND metadata @> %(filter)s::jsonb AND (expires_at IS NULL OR expires_at > now())
+    AND active_on <= (coalesce(%(updated_at)s::timestamptz, 'infinity') AT TIME ZONE 'UTC')::date
     AND (updated_at, thread_id) < (coalesce(%(updated_at)s::timestamptz, 'infinity'), coalesce(%(after)s::text, ''))
-ORDER BY updated_at DESC, thread_id DESC
+ORDER BY active_on DESC, updated_at DESC, thread_id DESC
 LIMIT %(limit)s;

@@ -22,7 +22,7 @@ CREATE TABLE {schema}.checkpoint_positions (
     channel text COLLATE "C" NOT NULL,
     last_position bigint NOT NULL,
     PRIMARY KEY (owner, thread_id, checkpoint_ns, channel)
-);
+) WITH (fillfactor = 70);
 
 -- A version is stored whole (type, blob), or by its elements: `kind` says what they make up, and spans is
 -- first, last, first, last ...
