@@ -133,16 +133,22 @@ ON CONFLICT (owner, thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO UP
     WHERE stored.idx < 0;
 
 -- name: get
--- The checkpoint with this id, or the newest where the id is NULL.
 SELECT {checkpoint_columns}
 FROM {schema}.checkpoints AS c
 {checkpoint_parts}
-WHERE c.owner = %(owner)s AND c.thread_id = %(thread_id)s AND c.checkpoint_ns = %(checkpoint_ns)s AND {not_expired}
-    AND c.checkpoint_id = coalesce(%(checkpoint_id)s, (
-        SELECT max(newest.checkpoint_id) FROM {schema}.checkpoints AS newest
-        WHERE newest.owner = %(owner)s AND newest.thread_id = %(thread_id)s
-            AND newest.checkpoint_ns = %(checkpoint_ns)s
-    ));
+WHERE c.owner = %(owner)s AND c.thread_id = %(thread_id)s AND c.checkpoint_ns = %(checkpoint_ns)s
+    AND c.checkpoint_id = %(checkpoint_id)s AND {not_expired};
+
+-- name: latest
+SELECT {checkpoint_columns}
+FROM (
+    SELECT *
+    FROM {schema}.checkpoints
+    WHERE owner = %(owner)s AND thread_id = %(thread_id)s AND checkpoint_ns = %(checkpoint_ns)s AND {not_expired}
+    ORDER BY checkpoint_id DESC
+    LIMIT 1
+) AS c
+{checkpoint_parts};
 
 -- name: list
 -- Newest first. A parameter that is NULL does not filter.

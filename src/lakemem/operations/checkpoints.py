@@ -190,15 +190,15 @@ def get(
     owner: str, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None
 ) -> Operation[StoredCheckpoint | None]:
     """The checkpoint with this id, or the newest where it is None."""
+    parameters = {
+        "owner": owner,
+        "thread_id": check_identifier("thread_id", thread_id),
+        "checkpoint_ns": checkpoint_ns,
+    }
     return Operation(
-        statement="checkpoints.get",
+        statement="checkpoints.latest" if checkpoint_id is None else "checkpoints.get",
         owner=owner,
-        parameters={
-            "owner": owner,
-            "thread_id": check_identifier("thread_id", thread_id),
-            "checkpoint_ns": checkpoint_ns,
-            "checkpoint_id": checkpoint_id,
-        },
+        parameters=parameters if checkpoint_id is None else {**parameters, "checkpoint_id": checkpoint_id},
         parse=lambda rows: _stored(rows[0]) if rows else None,
         fallback=None,
     )

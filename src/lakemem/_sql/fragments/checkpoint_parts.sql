@@ -1,5 +1,6 @@
 -- For each checkpoint `c` of an owner: the values of its channels, the segments of those that are stored by
--- their elements, and the writes that wait.
+-- their elements, and the writes that wait. OFFSET 0 keeps the planner, which knows little of a table that grows,
+-- from turning a look-up by primary key into a scan of the thread.
 LEFT JOIN LATERAL (
     SELECT
         array_agg(b.channel) FILTER (WHERE b.kind IS NULL) AS channels,
@@ -16,7 +17,7 @@ LEFT JOIN LATERAL (
         WHERE stored.owner = %(owner)s AND stored.thread_id = c.thread_id
             AND stored.checkpoint_ns = c.checkpoint_ns
             AND stored.channel = v.key AND stored.version = v.value
-        LIMIT 1
+        OFFSET 0
     ) AS b
 ) AS whole ON true
 LEFT JOIN LATERAL (
@@ -25,24 +26,28 @@ LEFT JOIN LATERAL (
         array_agg(s.type) AS types, array_agg(s.blob) AS blobs
     FROM unnest(whole.composed, whole.spans) AS named (channel, spans)
     CROSS JOIN LATERAL (
-        SELECT range_agg(int8range(bounds[place], bounds[place + 1], '[]')) AS wanted
+        SELECT range_agg(int8range(bounds[place], bounds[place + 1], '[]')) AS positions
         FROM (SELECT named.spans::bigint[]) AS given (bounds), generate_series(1, cardinality(bounds), 2) AS place
-    ) AS positions
+        OFFSET 0
+    ) AS wanted
+    CROSS JOIN LATERAL (
+        -- The segment in which the first span begins.
+        SELECT first.position
+        FROM {schema}.checkpoint_segments AS first
+        WHERE first.owner = %(owner)s AND first.thread_id = c.thread_id
+            AND first.checkpoint_ns = c.checkpoint_ns AND first.channel = named.channel
+            AND first.position <= lower(wanted.positions)
+        ORDER BY first.position DESC
+        LIMIT 1
+    ) AS beginning
     CROSS JOIN LATERAL (
         SELECT stored.channel, stored.position, stored.type, stored.blob
         FROM {schema}.checkpoint_segments AS stored
         WHERE stored.owner = %(owner)s AND stored.thread_id = c.thread_id
             AND stored.checkpoint_ns = c.checkpoint_ns AND stored.channel = named.channel
-            -- From the segment in which the first span begins.
-            AND stored.position >= (
-                SELECT max(first.position)
-                FROM {schema}.checkpoint_segments AS first
-                WHERE first.owner = %(owner)s AND first.thread_id = c.thread_id
-                    AND first.checkpoint_ns = c.checkpoint_ns AND first.channel = named.channel
-                    AND first.position <= lower(positions.wanted)
-            )
-            AND stored.position < upper(positions.wanted)
-            AND positions.wanted && int8range(stored.position, stored.position + stored.length)
+            AND stored.position >= beginning.position AND stored.position < upper(wanted.positions)
+            AND wanted.positions && int8range(stored.position, stored.position + stored.length)
+        OFFSET 0
     ) AS s
 ) AS segments ON true
 LEFT JOIN LATERAL (
