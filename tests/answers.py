@@ -7,9 +7,12 @@ import json
 import time
 from typing import Any
 
-from mlflow.types.responses import ResponsesAgentResponse, ResponsesAgentStreamEvent
-
 from lakemem import AsyncMemory
+
+try:
+    from mlflow.types import responses
+except ImportError:  # mlflow-skinny alone, as with the oldest versions
+    responses = None  # type: ignore[assignment]
 
 
 def asked(text: Any, thread_id: str | None = "t", user_id: str = "ada", **custom_inputs: Any) -> dict[str, Any]:
@@ -19,7 +22,8 @@ def asked(text: Any, thread_id: str | None = "t", user_id: str = "ada", **custom
 def checked(answer: Any) -> dict[str, Any]:
     """The answer, which is made of JSON and valid to MLflow."""
     json.dumps(answer, allow_nan=False)
-    ResponsesAgentResponse(**answer)
+    if responses is not None:
+        responses.ResponsesAgentResponse(**answer)
     return dict(answer)
 
 
@@ -33,7 +37,8 @@ def check_stream(events: list[dict[str, Any]]) -> None:
     texts: dict[str, str] = {}
     for event in events:
         json.dumps(event, allow_nan=False)
-        ResponsesAgentStreamEvent(**event)
+        if responses is not None:
+            responses.ResponsesAgentStreamEvent(**event)
         kind, place = event["type"], event.get("output_index")
         if kind == "response.output_item.added":
             assert place not in added

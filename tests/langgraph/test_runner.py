@@ -20,7 +20,6 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, create_react_agent, tools_condition
 from langgraph.types import interrupt
-from mlflow.types.responses import ResponsesAgentRequest
 from typing_extensions import TypedDict
 
 from lakemem import (
@@ -206,7 +205,8 @@ async def test_the_checkpoints_are_where_the_graph_says(memory: AsyncMemory, tar
 
 
 async def test_a_request_of_mlflow_is_answered_as_a_dict_is(memory: AsyncMemory, streamed: bool) -> None:
-    request = ResponsesAgentRequest(
+    responses = pytest.importorskip("mlflow.types.responses", exc_type=ImportError)
+    request = responses.ResponsesAgentRequest(
         input=[{"role": "user", "content": [{"type": "input_text", "text": "Hello"}]}],
         context={"conversation_id": "monday", "user_id": "ada"},
     )

@@ -14,7 +14,6 @@ from agents import Agent, RunConfig, Usage, function_tool, handoff
 from agents.items import TResponseStreamEvent
 from agents.models.fake_id import FAKE_RESPONSES_ID
 from agents.run import CallModelData, ModelInputData
-from mlflow.types.responses import ResponsesAgentRequest
 from openai.types.responses import Response, ResponseOutputRefusal, ResponseStreamEvent
 from pydantic import TypeAdapter
 
@@ -175,7 +174,8 @@ async def test_a_user_s_own_memory_says_who_the_user_is(memory: AsyncMemory) -> 
 
 async def test_a_request_of_mlflow_is_answered_as_a_dict_is(memory: AsyncMemory, streamed: bool) -> None:
     parts = [{"type": "input_text", "text": "Hello"}]
-    request = ResponsesAgentRequest(
+    responses = pytest.importorskip("mlflow.types.responses", exc_type=ImportError)
+    request = responses.ResponsesAgentRequest(
         input=[{"role": "user", "content": parts}], context={"conversation_id": "monday", "user_id": "ada"}
     )
     agent, _ = with_tool()
