@@ -56,6 +56,8 @@ CASES: dict[str, tuple[list[Item], list[Item], list[Item]]] = {
     "one more after a request without an answer": ([OK], [OK, OK], [OK]),
     "a client that lost the answer": ([OK, A, user("q"), B], [OK, A, user("q")], []),
     "a client that lost the answer and goes on": ([OK, A, user("q"), B], [OK, A, user("q"), OK], [OK]),
+    "a client that lost an answer like the one before": ([user("1"), A, user("2"), A], [user("1"), A, user("2")], []),
+    "words from the middle, and no history": ([user("1"), A, OK, B], [OK, user("2")], [OK, user("2")]),
     "another client was faster": ([OK, A, user("theirs"), B], [OK, A, user("mine")], [user("mine")]),
     "another client was faster, cut off": ([OK, A, user("theirs"), B], [A, user("mine")], [user("mine")]),
     "an input that begins before the thread": ([user("c"), B], [OK, A, user("c"), B, OK], [OK]),

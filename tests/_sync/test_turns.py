@@ -205,6 +205,10 @@ def test_turns_and_what_they_used(thread: Thread) -> None:
         input_tokens=50, output_tokens=17, total_tokens=67, cached_tokens=20, reasoning_tokens=2, requests=4, runs=3,
         models=("large", "small"),
     )  # fmt: skip
+    # What a turn used that was taken back is no other turn's.
+    thread.rewind(to=7)
+    assert thread.turns() == turns[:2]
+    assert (thread.usage()).runs == 3
 
 
 def _with_runs(usage: TokenUsage, runs: int) -> TokenUsage:

@@ -19,8 +19,11 @@ from openai import AsyncOpenAI
 
 from lakemem import AsyncMemory, AsyncScopedMemory, Lakebase
 from lakemem.integrations.openai_agents import LakebaseSession
+from tests.conftest import connect
 from tests.openai_agents.models import PlannedModel, answered_tools, said_by_user
+from tests.support.locks import wait_until_blocked
 from tests.support.proxy import Proxy
+from tests.support.rows import Rows
 from tests.support_http import JsonServer, Refusal
 
 needs_snapshots = pytest.mark.skipif(
@@ -209,6 +212,22 @@ async def test_a_snapshot_is_bounded_and_prunes_what_it_is_told_to(alice: AsyncS
     assert not await snapshot.replace_suffix(1, items[:1])
     assert not await whole.replace_suffix(0, [])
     assert await session.get_items() == [*items[2:8], items[0]]
+
+
+@needs_snapshots
+async def test_compaction_waits_for_an_append_that_is_under_way(alice: AsyncScopedMemory, target: Lakebase) -> None:
+    session = LakebaseSession(alice.thread("t"))
+    await session.add_items([{"role": "user", "content": "one"}])
+    snapshot = await session._get_compaction_snapshot(10)
+    assert snapshot is not None
+    with Rows(target, alice.owner).connect() as other, connect(target) as watch:
+        with other.transaction():
+            other.execute("UPDATE lakemem.threads SET last_position = 2")
+            other.execute("INSERT INTO lakemem.thread_items VALUES (%s, 't', 2, '{}')", [alice.owner])
+            replacing = asyncio.create_task(snapshot.replace_suffix(0, []))
+            await asyncio.to_thread(wait_until_blocked, watch)
+        assert not await replacing
+    assert await session.get_items() == [{"role": "user", "content": "one"}, {}]
 
 
 async def test_what_a_subclass_makes_of_items_is_not_passed_by(memory: AsyncMemory, alice: AsyncScopedMemory) -> None:

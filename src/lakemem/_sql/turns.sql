@@ -100,8 +100,7 @@ CROSS JOIN LATERAL (
         sum(u.cached_tokens)::bigint AS cached_tokens, sum(u.output_tokens)::bigint AS output_tokens,
         sum(u.reasoning_tokens)::bigint AS reasoning_tokens, sum(u.total_tokens)::bigint AS total_tokens
     FROM {schema}.run_usage AS u
-    WHERE u.owner = %(owner)s AND u.thread_id = %(thread_id)s
-        AND u.position >= starts.position AND (starts.next IS NULL OR u.position < starts.next)
+    WHERE u.owner = %(owner)s AND u.thread_id = %(thread_id)s AND u.position = starts.position
 ) AS used
 ORDER BY starts.position;
 
