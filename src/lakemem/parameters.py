@@ -29,15 +29,23 @@ def encoded(value: Any) -> tuple[bytes | None, int]:
         psycopg.DataError: a text holds NUL, which no text of Postgres can.
         TypeError: no statement takes a value of this type.
     """
-    if type(value) is bytes:
-        return value, BINARY
+    if type(value) is str:
+        return _without_nul(value.encode()), TEXT
     if type(value) is list:
-        if value and all(type(each) is bytes for each in value):
-            return _bytea_array(value), BINARY
-        return _without_nul(_array(value).encode()), TEXT
+        return _encoded_list(value)
     if value is None:
         return None, TEXT
+    if type(value) is bytes:
+        return value, BINARY
     return _without_nul(_text(value).encode()), TEXT
+
+
+def _encoded_list(values: list[Any]) -> tuple[bytes, int]:
+    if not values:
+        return b"{}", TEXT
+    if type(values[0]) is bytes and all(type(each) is bytes for each in values):
+        return _bytea_array(values), BINARY
+    return _without_nul(_array(values).encode()), TEXT
 
 
 def _text(value: Any) -> str:

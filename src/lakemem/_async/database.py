@@ -183,8 +183,12 @@ class AsyncDatabase:
                 calls.append(self._call(part.first, part.parameters))
             answering.append(len(calls))
             calls.append(self._call(part.statement, part.parameters))
-        async with pool.connection() as connection:
+        # Not `pool.connection()`: that commits, and an exchange has done so by itself.
+        connection = await pool.getconn()
+        try:
             rows = await exchange(connection, calls)
+        finally:
+            await pool.putconn(connection)
         return [rows[place] for place in answering]
 
     def _call(self, statement: str, parameters: Mapping[str, Any]) -> Call:

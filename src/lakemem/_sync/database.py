@@ -175,8 +175,12 @@ class Database:
                 calls.append(self._call(part.first, part.parameters))
             answering.append(len(calls))
             calls.append(self._call(part.statement, part.parameters))
-        with pool.connection() as connection:
+        # Not `pool.connection()`: that commits, and an exchange has done so by itself.
+        connection = pool.getconn()
+        try:
             rows = exchange(connection, calls)
+        finally:
+            pool.putconn(connection)
         return [rows[place] for place in answering]
 
     def _call(self, statement: str, parameters: Mapping[str, Any]) -> Call:
