@@ -196,9 +196,7 @@ async def test_turns_and_what_they_used(thread: AsyncThread) -> None:
         (6, "second", 2),
         (8, "third", 2),
     ]
-    twice = TokenUsage(
-        input_tokens=20, output_tokens=10, total_tokens=30, requests=2, runs=2, models=("small",)
-    )
+    twice = TokenUsage(input_tokens=20, output_tokens=10, total_tokens=30, requests=2, runs=2, models=("small",))
     assert [turn.usage for turn in turns] == [_with_runs(more, 1), TokenUsage(), twice]
     assert await thread.turns(limit=1) == turns[2:]
     assert await thread.turns(limit=0) == []

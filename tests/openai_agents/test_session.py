@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
+from importlib.metadata import requires
 from typing import Any, cast
 
 import pytest
 from agents.items import TResponseInputItem
 from agents.memory import OpenAIResponsesCompactionSession, Session, SessionSettings
 from agents.memory.session import is_openai_responses_compaction_aware_session
+from packaging.requirements import Requirement
 
 from lakemem import AsyncMemory, AsyncScopedMemory, InvalidInputError
 from lakemem.integrations.openai_agents import LakebaseSession
@@ -189,3 +193,16 @@ async def test_a_cancelled_append_is_whole_or_absent(session: LakebaseSession) -
     await session.clear_session()
     await session.add_items(numbered(1))
     assert await session.get_items() == numbered(1)
+
+
+def test_no_newer_version_of_what_it_stands_on_is_shut_out() -> None:
+    """The extra names the oldest SDK that is tested, and bounds neither it, nor openai, nor mcp from above."""
+    extra = [
+        wanted
+        for wanted in map(Requirement, requires("lakemem") or [])
+        if wanted.marker is not None and wanted.marker.evaluate({"extra": "openai-agents"})
+    ]
+    assert {wanted.name for wanted in extra} == {"openai-agents"}
+    assert [bound.operator for wanted in extra for bound in wanted.specifier] == [">="]
+    code = "import mcp, mcp.types, openai; from lakemem.integrations.openai_agents import LakebaseSession"
+    subprocess.run([sys.executable, "-c", code], check=True)
