@@ -139,6 +139,19 @@ def test_tables_that_miss_a_migration_are_refused_until_they_are_upgraded(target
     assert "lakemem migrate" in refused(Memory(target), SchemaOutdatedError, by_setup=False)
 
 
+def test_a_migration_whose_number_was_left_out_is_applied_later(
+    empty_target: Lakebase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = migrations()
+    some = [migration for migration in every if migration.number in (1, 5)]
+    with monkeypatch.context() as patch:
+        for module in ("lakemem.schema", "lakemem._sync.migrate"):
+            patch.setattr(f"{module}.migrations", lambda: tuple(some))
+        assert Memory(empty_target).setup() == ["0001_initial", "0005_memory_ttl"]
+    assert Memory(empty_target).setup() == [NAMES[every.index(each)] for each in every if each not in some]
+    assert works(Memory(empty_target))
+
+
 def test_tables_of_a_newer_lakemem_are_refused(target: Lakebase) -> None:
     execute(target, "INSERT INTO lakemem.migrations (number, name, checksum) VALUES (9999, 'later', 'unknown')")
     before = catalog(target)

@@ -49,7 +49,8 @@ async def test_items_come_over_with_their_values_and_times(
 ) -> None:
     for number in range(700):
         await postgres_store.aput(("many", "v1"), f"k{number}", {"text": f"ünï {number}", "nested": {"n": [number]}})
-    await postgres_store.aput(("one",), "k", {"text": "needle"})
+    for text in ("hay", "needle"):
+        await postgres_store.aput(("one",), "k", {"text": text}, ttl=30)
     assert run_import("--scope", "team") == 0
     assert "2 looked at; came over: 701 memories" in capsys.readouterr().out
     async with AsyncMemory(target) as memory:
@@ -57,9 +58,10 @@ async def test_items_come_over_with_their_values_and_times(
         for namespace in (("many", "v1"), ("one",)):
             mine = await store.asearch(namespace, limit=1000)
             theirs = await postgres_store.asearch(namespace, limit=1000)
-            assert {item.key: (item.value, item.updated_at) for item in mine} == {
-                item.key: (item.value, item.updated_at) for item in theirs
+            assert {item.key: (item.value, item.created_at, item.updated_at) for item in mine} == {
+                item.key: (item.value, item.created_at, item.updated_at) for item in theirs
             }
+        assert mine[0].created_at < mine[0].updated_at
         assert await store.alist_namespaces() == await postgres_store.alist_namespaces()
         assert [item.key for item in await store.asearch((), query="needles")] == ["k"]
         assert await memory.for_user("team").items() == []
@@ -173,6 +175,10 @@ async def test_items_expire_when_they_would_have(
     async with AsyncMemory(target) as memory:
         [record] = await memory.for_user("alice").items()
         assert (record.key, record.expires_at) == ("there", expires_at)
+        item = await AsyncLakebaseStore(memory.for_user("alice"), ttl={}).aget(("t",), "there")
+        [later] = await memory.for_user("alice").items()
+        assert item is not None
+        assert later.expires_at > expires_at, "each read puts its end off, as before"
 
 
 async def test_what_an_agent_saves_during_an_import_wins(

@@ -202,7 +202,7 @@ def write(owner: str, changes: Sequence[Change], embedded: Mapping[str, Embedded
             "texts": [None if draft is None else draft.text for draft in drafts],
             "embeddings": [vector.vector for vector in vectors],
             "embedding_models": [vector.model for vector in vectors],
-            "content_hashes": [None if draft is None else draft.content_hash for draft in drafts],
+            "content_hashes": [b"" if draft is None else draft.content_hash for draft in drafts],
             "ttls": [change.ttl for change in changes],
             "locks": [memories.key_lock(owner, change.namespace, change.key) for change in changes],
         },
