@@ -35,6 +35,7 @@ try:
         get_serializable_checkpoint_metadata,
     )
     from langgraph.checkpoint.serde.base import SerializerProtocol
+    from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 except ImportError as error:
     raise MissingExtraError("langgraph", "lakemem.integrations.langgraph") from error
 
@@ -201,7 +202,9 @@ class CheckpointCodec(BaseCheckpointSaver[str]):
         return put_together(cast(Kind, stored.kind), elements)
 
     def _serialized(self, value: Any) -> tuple[str, bytes]:
-        return self.serde.dumps_typed(value)
+        # A cipher writes the same value differently each time.
+        serde = self.serde.serde if isinstance(self.serde, EncryptedSerializer) else self.serde
+        return serde.dumps_typed(value)
 
     def _dump(self, value: Any) -> Blob:
         return Blob(*self.serde.dumps_typed(value))

@@ -8,7 +8,7 @@ packs it, which takes a quarter of a microsecond for a message.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from threading import Lock
@@ -59,7 +59,7 @@ class Fingerprint:
 
     def of_each(self) -> list[tuple[type, bytes]]:
         """The fingerprint of every single element."""
-        contents = ormsgpack.unpackb(_array_header(len(self.types)) + self.packed)
+        contents = ormsgpack.unpackb(_array_header(len(self.types)) + self.packed, ext_hook=ormsgpack.Ext)
         return list(zip(self.types, map(ormsgpack.packb, contents), strict=True))
 
 
@@ -89,11 +89,12 @@ def taken_apart(value: Any, serialized: Callable[[Any], tuple[str, bytes]]) -> E
         serialized: says what an element contains where ormsgpack cannot.
     """
     if type(value) is list:
-        return Elements("list", value, _fingerprint(value, serialized))
+        return Elements("list", value, _fingerprint(value, list(map(_content, value)), value, serialized))
     if type(value) is dict:
         entries = [list(entry) for entry in value.items()]
-        return Elements("dict", entries, _fingerprint(list(value.values()), serialized, keys=list(value)))
-    return Elements("value", [value], _fingerprint([value], serialized))
+        contents = [[key, _content(part)] for key, part in entries]
+        return Elements("dict", entries, _fingerprint(value.values(), contents, entries, serialized))
+    return Elements("value", [value], _fingerprint([value], [value], [value], serialized))
 
 
 def put_together(kind: Kind, elements: list[Any]) -> Any:
@@ -155,6 +156,12 @@ class KnownVersions:
         with self._lock:
             self._drop(channel)
 
+    def forget_thread(self, owner: str, thread_id: str) -> None:
+        """Know nothing of a thread's channels."""
+        with self._lock:
+            for channel in [each for each in self._versions if each[:2] == (owner, thread_id)]:
+                self._drop(channel)
+
     def _drop(self, channel: tuple[str, ...]) -> None:
         known = self._versions.pop(channel, None)
         if known is not None:
@@ -180,23 +187,24 @@ def _positions(known: KnownVersion, new: Fingerprint) -> list[int]:
 
 
 def _fingerprint(
-    parts: Sequence[Any], serialized: Callable[[Any], tuple[str, bytes]], *, keys: Sequence[Any] | None = None
+    parts: Iterable[Any],
+    contents: Sequence[Any],
+    elements: Sequence[Any],
+    serialized: Callable[[Any], tuple[str, bytes]],
 ) -> Fingerprint:
-    contents = [_content(part) for part in parts]
-    if keys is not None:
-        contents = [[key, content] for key, content in zip(keys, contents, strict=True)]
     try:
         packed = ormsgpack.packb(contents, option=_STRICT)[len(_array_header(len(contents))) :]
     except TypeError:
-        packed = b"".join(map(partial(_packed_alone, serialized), contents, keys or parts, parts))
+        packed = b"".join(map(partial(_packed_alone, serialized), contents, elements))
     return Fingerprint([type(part) for part in parts], packed)
 
 
-def _packed_alone(serialized: Callable[[Any], tuple[str, bytes]], content: Any, key: Any, part: Any) -> bytes:
+def _packed_alone(serialized: Callable[[Any], tuple[str, bytes]], content: Any, element: Any) -> bytes:
     try:
         return ormsgpack.packb(content, option=_STRICT)
     except TypeError:
-        return ormsgpack.packb([list(serialized(key)), list(serialized(part))])
+        # An extension, so that no list of a type and bytes looks like it.
+        return ormsgpack.packb(ormsgpack.Ext(0, ormsgpack.packb(serialized(element))))
 
 
 def _content(part: Any) -> Any:

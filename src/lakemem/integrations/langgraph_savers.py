@@ -94,7 +94,9 @@ class AsyncLakebaseSaver(CheckpointCodec):
             )
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self._owner(None).checkpoints.delete_thread(str(thread_id))
+        user = self._owner(None)
+        self._known.forget_thread(user.owner, str(thread_id))
+        await user.checkpoints.delete_thread(str(thread_id))
 
     def get_tuple(self, config: RunnableConfig) -> NoReturn:
         _refuse_sync()
@@ -180,7 +182,9 @@ class LakebaseSaver(CheckpointCodec):
             )
 
     def delete_thread(self, thread_id: str) -> None:
-        self._owner(None).checkpoints.delete_thread(str(thread_id))
+        user = self._owner(None)
+        self._known.forget_thread(user.owner, str(thread_id))
+        user.checkpoints.delete_thread(str(thread_id))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return await asyncio.to_thread(self.get_tuple, config)

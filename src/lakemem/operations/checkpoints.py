@@ -249,6 +249,8 @@ def take(owner: str, address: Address) -> Operation[Blob | None]:
 def delete_thread(owner: str, thread_id: str) -> Operation[None]:
     return Operation(
         statement="checkpoints.delete_thread",
+        # So that a checkpoint stored at the same time goes whole, or stays whole.
+        first="threads.hold",
         owner=owner,
         parameters={"owner": owner, "thread_id": check_identifier("thread_id", thread_id)},
         parse=lambda rows: None,
