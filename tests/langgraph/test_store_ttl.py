@@ -88,7 +88,7 @@ async def test_what_has_expired_is_not_there_and_what_is_put_then_begins_anew(
     assert await run(store, *reads) == [None, [], [], [("gone",)]]
     assert rows("SELECT count(*) FROM lakemem.memories WHERE expires_at > now()") == [(0,)], "no read revives it"
     await run(store, PUT._replace(value=None))
-    assert rows("SELECT FROM lakemem.memory_events WHERE action = 'delete'") == [], "there was nothing to delete"
+    assert rows("SELECT 1 FROM lakemem.memory_events WHERE action = 'delete'") == [], "there was nothing to delete"
     await run(store, PUT._replace(ttl=None))
     [again] = await run(store, GetOp(("t",), "k"))
     assert again.created_at == again.updated_at > first.created_at
