@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +28,7 @@ def test_spans_lead_back_to_their_positions(positions: list[int]) -> None:
     spans = spans_of(positions)
     assert positions_of(spans) == positions
     # No two of them could be one.
-    assert all(left[1] + 1 != right[0] for left, right in zip(spans, spans[1:], strict=False))
+    assert all(left[1] + 1 != right[0] for left, right in pairwise(spans))
     assert paired(flat(spans)) == spans
 
 
