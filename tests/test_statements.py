@@ -44,14 +44,17 @@ PARAMETERS: dict[str, Any] = {
     "embeddings": [str([0.1] * 64)],
     "expires_in": 60.0,
     "filter": "{}",
+    "first": uuid.UUID(int=0),
     "fork_id": "fork",
     "from_thread": "",
     "idxs": [0],
     "importance": 0.5,
     "items": ['{"n": 1}'],
     "key": "key 7",
+    "last": uuid.UUID(int=9),
     "keys": ["key 7"],
     "limit": 10,
+    "older_than": 60.0,
     "locks": ["a lock"],
     "max_bytes": 1_000_000,
     "max_items": 100,
@@ -69,6 +72,8 @@ PARAMETERS: dict[str, Any] = {
     "sets_metadata": True,
     "sets_title": True,
     "slides": True,
+    "run_ids": ["run"],
+    "target_id": "target",
     "task_id": "task",
     "task_path": "",
     "text": "some words",
@@ -93,7 +98,8 @@ ROWS = """
     INSERT INTO lakemem.thread_items
         SELECT owner, 'thread ' || n % 10, n, json_build_object('content', repeat('x', 300)) FROM given;
     INSERT INTO lakemem.checkpoints
-        SELECT owner, 'thread ' || n % 10, '', n::text, NULL, 'json', repeat('x', 300)::bytea, '{"a": "1", "b": "1"}', '{}'
+        SELECT owner, 'thread ' || n % 10, '', n::text, NULL, 'json', repeat('x', 300)::bytea,
+            '{"a": "1", "b": "1"}', '{}'
         FROM given;
     INSERT INTO lakemem.checkpoint_blobs
         SELECT owner, 'thread ' || n % 10, '', 'a', n::text, 'json', repeat('x', 300)::bytea FROM given;
@@ -200,7 +206,7 @@ OF_OWNERS = sorted(
     name
     for name, text in STATEMENTS.items()
     if re.search(r'"lakemem"\.(thread|checkpoint|memor|applied_writes)', text)
-    and name not in SCRIPTS | {"store.owners_of_expired"}
+    and name not in SCRIPTS | {"store.owners_of_expired", "sweeping.threads", "sweeping.owners_of_old_writes"}
 )
 
 

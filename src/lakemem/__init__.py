@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from lakemem.types import MemoryRecord as MemoryRecord
     from lakemem.types import Message as Message
     from lakemem.types import RequestContext as RequestContext
+    from lakemem.types import Retention as Retention
+    from lakemem.types import Swept as Swept
     from lakemem.types import ThreadHit as ThreadHit
     from lakemem.types import ThreadInfo as ThreadInfo
     from lakemem.types import TokenUsage as TokenUsage
@@ -113,6 +115,8 @@ _ROOMS = {
         "Message",
         "RequestContext",
         "ThreadHit",
+        "Retention",
+        "Swept",
         "ThreadInfo",
         "TokenUsage",
         "Turn",

@@ -161,6 +161,38 @@ class ThreadHit:
         return self.message.item
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """Which checkpoints of a thread are kept: those that any of these rules keeps, and always the newest.
+
+    Attributes:
+        last: the newest ones, so many in each namespace; None for the newest alone.
+        turn_ends: the last one of each turn, which has what the conversation had come to.
+        younger_than: those stored within so many seconds.
+    """
+
+    last: int | None = None
+    turn_ends: bool = False
+    younger_than: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What a sweep removed.
+
+    Attributes:
+        threads: threads that had expired, with all that was in them.
+        checkpoints: checkpoints that a retention does not keep.
+        memories: memories that had expired, with their versions.
+        marks: marks of writes that nobody repeats any more.
+    """
+
+    threads: int = 0
+    checkpoints: int = 0
+    memories: int = 0
+    marks: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryRecord:
     """One version of one memory.

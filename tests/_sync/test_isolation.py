@@ -98,9 +98,8 @@ def test_every_table_is_confined_also_for_its_owner(target: Lakebase) -> None:
         ORDER BY c.relname
         """,
     )
-    expected = [
-        (name, True, True, ["expired", "owner_only"] if name == "memories" else ["owner_only"]) for name in TABLES
-    ]
+    more = {"memories": ["expired"], "threads": ["sweep"], "applied_writes": ["sweep"]}
+    expected = [(name, True, True, sorted([*more.get(name, []), "owner_only"])) for name in TABLES]
     assert tables == sorted([*expected, ("migrations", True, True, ["everybody"])])
 
 

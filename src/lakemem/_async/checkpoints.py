@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lakemem._async.database import AsyncStorage
-from lakemem.operations import checkpoints
+from lakemem.operations import checkpoints, pruning
 from lakemem.operations.checkpoints import Address, Blob, Composition, StoredCheckpoint
+from lakemem.types import Retention
 
 
 class AsyncCheckpoints:
-    """Every method is one round trip and one transaction."""
+    """Every method is one round trip and one transaction, but `prune`, which goes in batches."""
 
     def __init__(self, storage: AsyncStorage, owner: str) -> None:
         self._storage = storage
@@ -90,3 +91,39 @@ class AsyncCheckpoints:
     async def delete_thread(self, thread_id: str) -> None:
         """Remove all checkpoints of a thread; its items stay."""
         await self._storage.run(checkpoints.delete_thread(self._owner, thread_id))
+
+    async def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Remove the checkpoints that these runs stored, in all threads.
+
+        Raises:
+            ConflictError: a checkpoint that stays needs them to rebuild a delta channel. Nothing was removed.
+        """
+        if run_ids:
+            await self._storage.run(pruning.delete_for_runs(self._owner, run_ids))
+
+    async def copy_thread(self, thread_id: str, target_id: str) -> bool:
+        """Copy all checkpoints of a thread to another; its items stay. False where there is nothing to copy.
+
+        Raises:
+            ConflictError: the other thread has checkpoints already. Nothing was copied.
+        """
+        return await self._storage.run(pruning.copy(self._owner, thread_id, target_id))
+
+    async def prune(self, thread_id: str, retention: Retention) -> int:
+        """Remove the checkpoints that `retention` does not keep, and return how many there were.
+
+        They go in batches, each of them one round trip and one transaction: whoever reads or writes the thread
+        meanwhile waits for one batch at the most.
+        """
+        removed = 0
+        while batch := await self._storage.run(pruning.prune(self._owner, thread_id, retention)):
+            removed += batch
+            if batch < pruning.BATCH:
+                break
+        return removed
+
+    async def history(
+        self, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None, channels: Sequence[str]
+    ) -> Sequence[StoredCheckpoint]:
+        """See :func:`lakemem.operations.pruning.history`."""
+        return await self._storage.run(pruning.history(self._owner, thread_id, checkpoint_ns, checkpoint_id, channels))

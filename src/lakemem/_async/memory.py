@@ -11,6 +11,7 @@ from typing import Any
 from lakemem._async.checkpoints import AsyncCheckpoints
 from lakemem._async.database import AsyncDatabase, AsyncStorage
 from lakemem._async.embeddings import AsyncEmbeddings
+from lakemem._async.sweeping import AsyncSweep
 from lakemem._async.threads import AsyncThread
 from lakemem.connecting import connector_for
 from lakemem.context import resolve_thread_id
@@ -18,7 +19,7 @@ from lakemem.operations import memories, threads, transcripts
 from lakemem.protocols import CredentialProvider, Embedder
 from lakemem.schema import schema_name
 from lakemem.target import Lakebase
-from lakemem.types import Health, Hit, MemoryRecord, ThreadHit, ThreadInfo
+from lakemem.types import Health, Hit, MemoryRecord, Retention, Swept, ThreadHit, ThreadInfo
 from lakemem.validation import check_identifier
 
 _UNCHANGED: Any = object()
@@ -129,6 +130,21 @@ class AsyncMemory:
     async def health(self) -> Health:
         """Say how memory is; it does not raise when Postgres is down."""
         return await self._storage.health()
+
+    async def sweep(
+        self, retention: Retention | None = None, *, progress: Callable[[Swept], None] | None = None
+    ) -> Swept:
+        """Remove, of all owners, what has expired, and the checkpoints that a retention does not keep.
+
+        Nobody sees what has expired; this gives its room back. It goes in batches, each of them one transaction,
+        beside all that goes on, and may be stopped and begun again. Run it as the owner of the tables: an app has
+        no right to remove the marks of writes.
+
+        Args:
+            retention: which checkpoints of each thread to keep; by default all.
+            progress: is told what was removed so far, after each batch.
+        """
+        return await AsyncSweep(self._storage, retention, progress).run()
 
     def for_user(self, user_id: str) -> AsyncScopedMemory:
         """The memory of one user. The database itself confines what follows to it. No I/O.

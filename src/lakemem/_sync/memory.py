@@ -12,6 +12,7 @@ from typing import Any
 from lakemem._sync.checkpoints import Checkpoints
 from lakemem._sync.database import Database, Storage
 from lakemem._sync.embeddings import Embeddings
+from lakemem._sync.sweeping import Sweep
 from lakemem._sync.threads import Thread
 from lakemem.connecting import connector_for
 from lakemem.context import resolve_thread_id
@@ -19,7 +20,7 @@ from lakemem.operations import memories, threads, transcripts
 from lakemem.protocols import CredentialProvider, Embedder
 from lakemem.schema import schema_name
 from lakemem.target import Lakebase
-from lakemem.types import Health, Hit, MemoryRecord, ThreadHit, ThreadInfo
+from lakemem.types import Health, Hit, MemoryRecord, Retention, Swept, ThreadHit, ThreadInfo
 from lakemem.validation import check_identifier
 
 _UNCHANGED: Any = object()
@@ -130,6 +131,19 @@ class Memory:
     def health(self) -> Health:
         """Say how memory is; it does not raise when Postgres is down."""
         return self._storage.health()
+
+    def sweep(self, retention: Retention | None = None, *, progress: Callable[[Swept], None] | None = None) -> Swept:
+        """Remove, of all owners, what has expired, and the checkpoints that a retention does not keep.
+
+        Nobody sees what has expired; this gives its room back. It goes in batches, each of them one transaction,
+        beside all that goes on, and may be stopped and begun again. Run it as the owner of the tables: an app has
+        no right to remove the marks of writes.
+
+        Args:
+            retention: which checkpoints of each thread to keep; by default all.
+            progress: is told what was removed so far, after each batch.
+        """
+        return Sweep(self._storage, retention, progress).run()
 
     def for_user(self, user_id: str) -> ScopedMemory:
         """The memory of one user. The database itself confines what follows to it. No I/O.

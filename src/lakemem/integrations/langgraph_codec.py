@@ -159,6 +159,21 @@ class CheckpointCodec(BaseCheckpointSaver[str]):
             pending_writes=[(task, channel, self._load(blob)) for task, channel, blob in stored.writes],
         )
 
+    def _decode_history(self, ancestors: Sequence[StoredCheckpoint], channels: Sequence[str]) -> dict[str, Any]:
+        """What each channel was last set to, and the writes to it since, the oldest first."""
+        history: dict[str, Any] = {channel: {"writes": []} for channel in channels}
+        for stored in ancestors:
+            found = self._decode(None, stored)
+            for channel, entry in history.items():
+                if "seed" in entry:
+                    continue
+                entry["writes"] = [write for write in found.pending_writes or () if write[1] == channel] + entry[
+                    "writes"
+                ]
+                if channel in found.checkpoint["channel_values"]:
+                    entry["seed"] = found.checkpoint["channel_values"][channel]
+        return history
+
     def _remember_read(self, stored: StoredCheckpoint, checkpoint: Checkpoint, *, owner: str) -> None:
         """Know the versions that were read, before anybody changes them in place."""
         for name, parts in stored.composed.items():

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lakemem.errors import ConfigurationError, MissingExtraError
+from lakemem.errors import ConfigurationError, InvalidInputError, MissingExtraError
 from lakemem.operations.checkpoints import Address, StoredCheckpoint
+from lakemem.types import Retention
 from lakemem.validation import encode_json, without_nul
 
 try:
@@ -68,6 +69,21 @@ def config_of(config: RunnableConfig | None, place: Address | StoredCheckpoint, 
     }
     user_id = (config or {}).get("configurable", {}).get("user_id")
     return {"configurable": configurable if user_id is None else {**configurable, "user_id": user_id}}
+
+
+def kept_by(strategy: str | Retention) -> Retention | None:
+    """Return what a strategy of LangGraph's `prune` keeps; None for nothing.
+
+    Raises:
+        InvalidInputError: there is no such strategy.
+    """
+    if isinstance(strategy, Retention):
+        return strategy
+    if strategy == "delete":
+        return None
+    if strategy == "keep_latest":
+        return Retention(last=1)
+    raise InvalidInputError('strategy must be "keep_latest", "delete" or a lakemem.Retention')
 
 
 def encode_metadata(metadata: Mapping[str, Any]) -> str:

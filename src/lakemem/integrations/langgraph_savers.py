@@ -13,8 +13,9 @@ from lakemem._async.memory import AsyncMemory, AsyncScopedMemory
 from lakemem._sync.memory import Memory, ScopedMemory
 from lakemem.errors import ConfigurationError, MissingExtraError
 from lakemem.integrations.langgraph_codec import CheckpointCodec
-from lakemem.integrations.langgraph_configs import address_of, config_of, listed, named, user_id_of
+from lakemem.integrations.langgraph_configs import address_of, config_of, kept_by, listed, named, user_id_of
 from lakemem.operations.checkpoints import ReusedVersionGone
+from lakemem.types import Retention
 
 try:
     from langchain_core.runnables import RunnableConfig
@@ -98,6 +99,33 @@ class AsyncLakebaseSaver(CheckpointCodec):
         self._known.forget_thread(user.owner, str(thread_id))
         await user.checkpoints.delete_thread(str(thread_id))
 
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        await self._owner(None).checkpoints.delete_for_runs([str(run_id) for run_id in run_ids])
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        await self._owner(None).checkpoints.copy_thread(str(source_thread_id), str(target_thread_id))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str | Retention = "keep_latest") -> None:
+        """Thin out the history of threads, in bounded batches.
+
+        Args:
+            strategy: ``"keep_latest"`` keeps the newest checkpoint of each namespace, ``"delete"`` none, and a
+                :class:`~lakemem.Retention` what it says. What delta channels are rebuilt from is kept in any case.
+        """
+        checkpoints = self._owner(None).checkpoints
+        retention = kept_by(strategy)
+        for thread_id in map(str, thread_ids):
+            if retention is None:
+                await checkpoints.delete_thread(thread_id)
+            else:
+                await checkpoints.prune(thread_id, retention)
+
+    async def aget_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> dict[str, Any]:
+        if not channels:
+            return {}
+        ancestors = await self._owner(config).checkpoints.history(*named(config), channels)
+        return self._decode_history(ancestors, channels)
+
     def get_tuple(self, config: RunnableConfig) -> NoReturn:
         _refuse_sync()
 
@@ -111,6 +139,18 @@ class AsyncLakebaseSaver(CheckpointCodec):
         _refuse_sync()
 
     def delete_thread(self, thread_id: str) -> NoReturn:
+        _refuse_sync()
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> NoReturn:
+        _refuse_sync()
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> NoReturn:
+        _refuse_sync()
+
+    def prune(self, thread_ids: Sequence[str], **_: Any) -> NoReturn:
+        _refuse_sync()
+
+    def get_delta_channel_history(self, **_: Any) -> NoReturn:
         _refuse_sync()
 
     def _owner(self, config: RunnableConfig | None) -> AsyncScopedMemory:
@@ -186,6 +226,33 @@ class LakebaseSaver(CheckpointCodec):
         self._known.forget_thread(user.owner, str(thread_id))
         user.checkpoints.delete_thread(str(thread_id))
 
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        self._owner(None).checkpoints.delete_for_runs([str(run_id) for run_id in run_ids])
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        self._owner(None).checkpoints.copy_thread(str(source_thread_id), str(target_thread_id))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str | Retention = "keep_latest") -> None:
+        """Thin out the history of threads, in bounded batches.
+
+        Args:
+            strategy: ``"keep_latest"`` keeps the newest checkpoint of each namespace, ``"delete"`` none, and a
+                :class:`~lakemem.Retention` what it says. What delta channels are rebuilt from is kept in any case.
+        """
+        checkpoints = self._owner(None).checkpoints
+        retention = kept_by(strategy)
+        for thread_id in map(str, thread_ids):
+            if retention is None:
+                checkpoints.delete_thread(thread_id)
+            else:
+                checkpoints.prune(thread_id, retention)
+
+    def get_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> dict[str, Any]:
+        if not channels:
+            return {}
+        ancestors = self._owner(config).checkpoints.history(*named(config), channels)
+        return self._decode_history(ancestors, channels)
+
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return await asyncio.to_thread(self.get_tuple, config)
 
@@ -217,6 +284,18 @@ class LakebaseSaver(CheckpointCodec):
 
     async def adelete_thread(self, thread_id: str) -> None:
         await asyncio.to_thread(self.delete_thread, thread_id)
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        await asyncio.to_thread(self.delete_for_runs, run_ids)
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        await asyncio.to_thread(self.copy_thread, source_thread_id, target_thread_id)
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str | Retention = "keep_latest") -> None:
+        await asyncio.to_thread(lambda: self.prune(thread_ids, strategy=strategy))
+
+    async def aget_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> dict[str, Any]:
+        return await asyncio.to_thread(lambda: self.get_delta_channel_history(config=config, channels=channels))
 
     def _owner(self, config: RunnableConfig | None) -> ScopedMemory:
         memory = self._memory

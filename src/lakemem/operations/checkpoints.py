@@ -199,7 +199,7 @@ def get(
         statement="checkpoints.latest" if checkpoint_id is None else "checkpoints.get",
         owner=owner,
         parameters=parameters if checkpoint_id is None else {**parameters, "checkpoint_id": checkpoint_id},
-        parse=lambda rows: _stored(rows[0]) if rows else None,
+        parse=lambda rows: stored_checkpoint(rows[0]) if rows else None,
         fallback=None,
     )
 
@@ -227,7 +227,7 @@ def listing(
             "filter": filter,
             "limit": check_limit(limit),
         },
-        parse=lambda rows: [_stored(row) for row in rows],
+        parse=lambda rows: [stored_checkpoint(row) for row in rows],
         fallback=[],
     )
 
@@ -301,7 +301,8 @@ def _positions_before(rows: Rows) -> Mapping[str, int]:
     return dict(rows)
 
 
-def _stored(row: tuple[Any, ...]) -> StoredCheckpoint:
+def stored_checkpoint(row: tuple[Any, ...]) -> StoredCheckpoint:
+    """Read a row of `{checkpoint_columns}`."""
     (
         thread_id,
         checkpoint_ns,

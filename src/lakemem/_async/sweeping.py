@@ -1,0 +1,78 @@
+"""Giving back the room of what has expired, and of history that nobody keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from lakemem._async.checkpoints import AsyncCheckpoints
+from lakemem._async.database import AsyncStorage
+from lakemem.operations import store, sweeping, threads
+from lakemem.operations.sweeping import Place
+from lakemem.types import Retention, Swept
+
+
+class AsyncSweep:
+    """One walk through the threads, memories and marks of all owners.
+
+    It goes in batches, each of them one transaction, and may be stopped and begun again at any time.
+    """
+
+    def __init__(
+        self, storage: AsyncStorage, retention: Retention | None, progress: Callable[[Swept], None] | None
+    ) -> None:
+        self._storage = storage
+        self._retention = retention
+        self._progress = progress
+        self._swept = Swept()
+
+    async def run(self) -> Swept:
+        await self._sweep_threads()
+        await self._sweep_memories()
+        await self._sweep_marks()
+        return self._swept
+
+    async def _sweep_threads(self) -> None:
+        place = Place()
+        while page := await self._storage.run(sweeping.threads(place, expired_only=self._retention is None)):
+            for owner in dict.fromkeys(each.owner for each, expired in page if expired):
+                await self._remove_expired(owner)
+            for each, expired in page:
+                if self._retention is not None and not expired:
+                    await self._prune(each, self._retention)
+            place, _ = page[-1]
+            self._count()
+
+    async def _remove_expired(self, owner: str) -> None:
+        while removed := await self._storage.run(threads.remove_expired(owner, sweeping.BATCH)):
+            self._count(threads=removed)
+
+    async def _prune(self, place: Place, retention: Retention) -> None:
+        removed = await AsyncCheckpoints(self._storage, place.owner).prune(place.thread_id, retention)
+        self._swept = replace(self._swept, checkpoints=self._swept.checkpoints + removed)
+
+    async def _sweep_memories(self) -> None:
+        while owners := await self._storage.run(store.owners_of_expired()):
+            erased = 0
+            for owner in owners:
+                erased += await self._storage.run(store.sweep(owner))
+            self._count(memories=erased)
+            if not erased:
+                return  # Somebody is writing to what is left.
+
+    async def _sweep_marks(self) -> None:
+        while owners := await self._storage.run(sweeping.owners_of_old_writes()):
+            for owner in owners:
+                while forgotten := await self._storage.run(sweeping.forget_writes(owner)):
+                    self._count(marks=forgotten)
+
+    def _count(self, *, threads: int = 0, memories: int = 0, marks: int = 0) -> None:
+        so_far = self._swept
+        self._swept = replace(
+            so_far,
+            threads=so_far.threads + threads,
+            memories=so_far.memories + memories,
+            marks=so_far.marks + marks,
+        )
+        if self._progress is not None:
+            self._progress(self._swept)

@@ -1,0 +1,77 @@
+# Generated from src/lakemem/_async/sweeping.py by tools/unasync.py: edit that file, then run `make generate`.
+"""Giving back the room of what has expired, and of history that nobody keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from lakemem._sync.checkpoints import Checkpoints
+from lakemem._sync.database import Storage
+from lakemem.operations import store, sweeping, threads
+from lakemem.operations.sweeping import Place
+from lakemem.types import Retention, Swept
+
+
+class Sweep:
+    """One walk through the threads, memories and marks of all owners.
+
+    It goes in batches, each of them one transaction, and may be stopped and begun again at any time.
+    """
+
+    def __init__(self, storage: Storage, retention: Retention | None, progress: Callable[[Swept], None] | None) -> None:
+        self._storage = storage
+        self._retention = retention
+        self._progress = progress
+        self._swept = Swept()
+
+    def run(self) -> Swept:
+        self._sweep_threads()
+        self._sweep_memories()
+        self._sweep_marks()
+        return self._swept
+
+    def _sweep_threads(self) -> None:
+        place = Place()
+        while page := self._storage.run(sweeping.threads(place, expired_only=self._retention is None)):
+            for owner in dict.fromkeys(each.owner for each, expired in page if expired):
+                self._remove_expired(owner)
+            for each, expired in page:
+                if self._retention is not None and not expired:
+                    self._prune(each, self._retention)
+            place, _ = page[-1]
+            self._count()
+
+    def _remove_expired(self, owner: str) -> None:
+        while removed := self._storage.run(threads.remove_expired(owner, sweeping.BATCH)):
+            self._count(threads=removed)
+
+    def _prune(self, place: Place, retention: Retention) -> None:
+        removed = Checkpoints(self._storage, place.owner).prune(place.thread_id, retention)
+        self._swept = replace(self._swept, checkpoints=self._swept.checkpoints + removed)
+
+    def _sweep_memories(self) -> None:
+        while owners := self._storage.run(store.owners_of_expired()):
+            erased = 0
+            for owner in owners:
+                erased += self._storage.run(store.sweep(owner))
+            self._count(memories=erased)
+            if not erased:
+                return  # Somebody is writing to what is left.
+
+    def _sweep_marks(self) -> None:
+        while owners := self._storage.run(sweeping.owners_of_old_writes()):
+            for owner in owners:
+                while forgotten := self._storage.run(sweeping.forget_writes(owner)):
+                    self._count(marks=forgotten)
+
+    def _count(self, *, threads: int = 0, memories: int = 0, marks: int = 0) -> None:
+        so_far = self._swept
+        self._swept = replace(
+            so_far,
+            threads=so_far.threads + threads,
+            memories=so_far.memories + memories,
+            marks=so_far.marks + marks,
+        )
+        if self._progress is not None:
+            self._progress(self._swept)
