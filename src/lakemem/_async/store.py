@@ -39,7 +39,7 @@ class AsyncItems:
         return answers
 
 
-class AsyncSweep:
+class AsyncItemSweep:
     """Erases memories that have expired, with all their versions: those of one owner, or everybody's."""
 
     def __init__(self, memory: AsyncMemory | AsyncScopedMemory) -> None:

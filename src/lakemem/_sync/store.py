@@ -40,7 +40,7 @@ class Items:
         return answers
 
 
-class Sweep:
+class ItemSweep:
     """Erases memories that have expired, with all their versions: those of one owner, or everybody's."""
 
     def __init__(self, memory: Memory | ScopedMemory) -> None:

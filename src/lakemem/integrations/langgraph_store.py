@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lakemem._async.memory import AsyncMemory, AsyncScopedMemory
-from lakemem._async.store import AsyncItems, AsyncSweep
+from lakemem._async.store import AsyncItems, AsyncItemSweep
 from lakemem._sync.memory import Memory, ScopedMemory
-from lakemem._sync.store import Items, Sweep
+from lakemem._sync.store import Items, ItemSweep
 from lakemem.errors import ConfigurationError, InvalidInputError, MissingExtraError
 from lakemem.operations import store
 from lakemem.operations.store import Answer, Change, Question, StoredItem
@@ -112,7 +112,7 @@ class AsyncLakebaseStore(_Store):
         super().__init__(fields, index, ttl)
         self._memory = memory
         self._embeddings = None if self._embedder is None else memory._embeddings.by(self._embedder)
-        self._sweep = AsyncSweep(memory)
+        self._sweep = AsyncItemSweep(memory)
         self._sweeper = AsyncSweeper(self._sweep)
         self._loop = _running_loop()
 
@@ -143,7 +143,7 @@ class AsyncLakebaseStore(_Store):
         return await self._sweep.run()
 
     async def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> asyncio.Task[None]:
-        """Sweep now, and again and again, as a task that ends when it is stopped, cancelled, or the memory closed.
+        """ItemSweep now, and again and again, as a task that ends when it is stopped, cancelled, or the memory closed.
 
         Args:
             sweep_interval_minutes: by default that of the `ttl` of this store, else 5.
@@ -185,7 +185,7 @@ class LakebaseStore(_Store):
         super().__init__(fields, index, ttl)
         self._memory = memory
         self._embeddings = None if self._embedder is None else memory._embeddings.by(self._embedder)
-        self._sweep = Sweep(memory)
+        self._sweep = ItemSweep(memory)
         self._sweeper = Sweeper(self._sweep)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
@@ -209,7 +209,7 @@ class LakebaseStore(_Store):
         return self._sweep.run()
 
     def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> concurrent.futures.Future[None]:
-        """Sweep now, and again and again, on a daemon thread, until it is stopped, or the memory closed.
+        """ItemSweep now, and again and again, on a daemon thread, until it is stopped, or the memory closed.
 
         Args:
             sweep_interval_minutes: by default that of the `ttl` of this store, else 5.

@@ -11,8 +11,8 @@ from contextlib import suppress
 
 from langgraph.store.base import TTLConfig
 
-from lakemem._async.store import AsyncSweep
-from lakemem._sync.store import Sweep
+from lakemem._async.store import AsyncItemSweep
+from lakemem._sync.store import ItemSweep
 from lakemem.errors import ConfigurationError, LakememError
 from lakemem.validation import MAX_SECONDS
 
@@ -47,7 +47,7 @@ def checked_ttl(ttl: TTLConfig | None) -> TTLConfig:
 class AsyncSweeper:
     """Sweeps again and again, as a task, until it is stopped or the memory is closed."""
 
-    def __init__(self, sweep: AsyncSweep) -> None:
+    def __init__(self, sweep: AsyncItemSweep) -> None:
         self._sweep = sweep
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -81,7 +81,7 @@ class AsyncSweeper:
 class Sweeper:
     """The twin of :class:`AsyncSweeper`, on a daemon thread."""
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: ItemSweep) -> None:
         self._sweep = sweep
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -132,7 +132,7 @@ def _setter(event: threading.Event) -> Callable[[object], None]:
     return lambda ended: event.set()
 
 
-def _check_open(sweep: AsyncSweep | Sweep) -> None:
+def _check_open(sweep: AsyncItemSweep | ItemSweep) -> None:
     if not sweep.can_run:
         raise ConfigurationError("the memory is not open: open it, then start the sweeper")
 
