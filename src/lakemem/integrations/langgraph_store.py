@@ -143,7 +143,7 @@ class AsyncLakebaseStore(_Store):
         return await self._sweep.run()
 
     async def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> asyncio.Task[None]:
-        """ItemSweep now, and again and again, as a task that ends when it is stopped, cancelled, or the memory closed.
+        """Sweep now, and again and again, as a task that ends when it is stopped, cancelled, or the memory closed.
 
         Args:
             sweep_interval_minutes: by default that of the `ttl` of this store, else 5.
@@ -209,7 +209,7 @@ class LakebaseStore(_Store):
         return self._sweep.run()
 
     def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> concurrent.futures.Future[None]:
-        """ItemSweep now, and again and again, on a daemon thread, until it is stopped, or the memory closed.
+        """Sweep now, and again and again, on a daemon thread, until it is stopped, or the memory closed.
 
         Args:
             sweep_interval_minutes: by default that of the `ttl` of this store, else 5.
