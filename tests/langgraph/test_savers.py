@@ -384,3 +384,18 @@ async def test_a_saver_on_a_memory_that_is_not_open_says_so(target: Lakebase) ->
     ):
         with pytest.raises(ConfigurationError, match="not open"):
             await saver.aget_tuple(config())
+
+
+async def test_a_long_list_comes_in_pages_without_gaps(memory: AsyncMemory | Memory) -> None:
+    saver = saver_of(memory, "alice")
+    stored = [await put(saver, config("1"), {"n": number}) for number in range(120)]
+    # The same ids once more, in another thread.
+    await saver.acopy_thread("1", "2")
+    ids = [each["configurable"]["checkpoint_id"] for each in reversed(stored)]
+    assert [each.checkpoint["id"] for each in await listed(saver, config("1"))] == ids
+    everything = [each.checkpoint["id"] for each in await listed(saver, None)]
+    assert everything == [each for each in ids for _ in range(2)]
+    for limit in (0, 1, 49, 50, 51, 101, 500):
+        assert [each.checkpoint["id"] for each in await listed(saver, config("2"), limit=limit)] == ids[:limit]
+    with pytest.raises(InvalidInputError):
+        await listed(saver, config("1"), limit=-1)

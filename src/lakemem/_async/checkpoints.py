@@ -74,6 +74,7 @@ class AsyncCheckpoints:
         before: str | None = None,
         filter: str = "{}",
         limit: int | None = None,
+        after: StoredCheckpoint | None = None,
     ) -> list[StoredCheckpoint]:
         """Return checkpoints, the newest first; see :func:`lakemem.operations.checkpoints.listing`."""
         return await self._storage.run(
@@ -85,6 +86,7 @@ class AsyncCheckpoints:
                 before=before,
                 filter=filter,
                 limit=limit,
+                after=after,
             )
         )
 

@@ -151,7 +151,7 @@ FROM (
 {checkpoint_parts};
 
 -- name: list
--- Newest first. A parameter that is NULL does not filter.
+-- A page, the newest first, from behind the last one of the page before. A parameter that is NULL does not filter.
 SELECT {checkpoint_columns}
 FROM (
     SELECT *
@@ -166,11 +166,14 @@ FROM (
             SELECT FROM {schema}.threads AS t
             WHERE t.owner = %(owner)s AND t.thread_id = candidate.thread_id AND t.expires_at <= now()
         )
-    ORDER BY candidate.checkpoint_id DESC
+        AND (%(after_id)s::text IS NULL
+            OR (candidate.checkpoint_id, candidate.thread_id, candidate.checkpoint_ns)
+                < (%(after_id)s COLLATE "C", %(after_thread)s COLLATE "C", %(after_ns)s COLLATE "C"))
+    ORDER BY candidate.checkpoint_id DESC, candidate.thread_id DESC, candidate.checkpoint_ns DESC
     LIMIT %(limit)s
 ) AS c
 {checkpoint_parts}
-ORDER BY c.checkpoint_id DESC;
+ORDER BY c.checkpoint_id DESC, c.thread_id DESC, c.checkpoint_ns DESC;
 
 -- name: take
 -- Of two callers one gets it. It has neither values nor writes that would be left.

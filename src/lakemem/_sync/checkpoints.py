@@ -73,6 +73,7 @@ class Checkpoints:
         before: str | None = None,
         filter: str = "{}",
         limit: int | None = None,
+        after: StoredCheckpoint | None = None,
     ) -> list[StoredCheckpoint]:
         """Return checkpoints, the newest first; see :func:`lakemem.operations.checkpoints.listing`."""
         return self._storage.run(
@@ -84,6 +85,7 @@ class Checkpoints:
                 before=before,
                 filter=filter,
                 limit=limit,
+                after=after,
             )
         )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lakemem.errors import ConfigurationError, InvalidInputError, MissingExtraError
 from lakemem.operations.checkpoints import Address, StoredCheckpoint
 from lakemem.types import Retention
-from lakemem.validation import encode_json, without_nul
+from lakemem.validation import check_limit, encode_json, without_nul
 
 try:
     from langchain_core.runnables import RunnableConfig
@@ -17,6 +17,7 @@ except ImportError as error:
     raise MissingExtraError("langgraph", "lakemem.integrations.langgraph") from error
 
 MAX_METADATA_BYTES = 1024 * 1024
+PAGE = 50
 
 
 def user_id_of(config: RunnableConfig | None) -> str:
@@ -58,6 +59,15 @@ def listed(
         "before": None if before is None else get_checkpoint_id(before),
         "filter": encode_metadata(filter or {}),
     }
+
+
+def page_sizes(limit: int | None) -> Iterator[int]:
+    """How many checkpoints to read at a time, until `limit` is reached: one may be as large as a conversation."""
+    left = check_limit(limit)
+    while left is None or left > 0:
+        size = PAGE if left is None else min(PAGE, left)
+        yield size
+        left = None if left is None else left - size
 
 
 def config_of(config: RunnableConfig | None, place: Address | StoredCheckpoint, checkpoint_id: str) -> RunnableConfig:

@@ -13,7 +13,7 @@ from lakemem._async.memory import AsyncMemory, AsyncScopedMemory
 from lakemem._sync.memory import Memory, ScopedMemory
 from lakemem.errors import ConfigurationError, MissingExtraError
 from lakemem.integrations.langgraph_codec import CheckpointCodec
-from lakemem.integrations.langgraph_configs import address_of, config_of, kept_by, listed, named, user_id_of
+from lakemem.integrations.langgraph_configs import address_of, config_of, kept_by, listed, named, page_sizes, user_id_of
 from lakemem.operations.checkpoints import ReusedVersionGone
 from lakemem.types import Retention
 
@@ -61,9 +61,15 @@ class AsyncLakebaseSaver(CheckpointCodec):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        checkpoints = self._owner(config).checkpoints
-        for stored in await checkpoints.list(**listed(config, filter, before), limit=limit):
-            yield self._decode(config, stored)
+        checkpoints, asked = self._owner(config).checkpoints, listed(config, filter, before)
+        last = None
+        for size in page_sizes(limit):
+            page = await checkpoints.list(**asked, limit=size, after=last)
+            for stored in page:
+                yield self._decode(config, stored)
+            if len(page) < size:
+                return
+            last = page[-1]
 
     async def aput(
         self,
@@ -188,9 +194,15 @@ class LakebaseSaver(CheckpointCodec):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        checkpoints = self._owner(config).checkpoints
-        for stored in checkpoints.list(**listed(config, filter, before), limit=limit):
-            yield self._decode(config, stored)
+        checkpoints, asked = self._owner(config).checkpoints, listed(config, filter, before)
+        last = None
+        for size in page_sizes(limit):
+            page = checkpoints.list(**asked, limit=size, after=last)
+            for stored in page:
+                yield self._decode(config, stored)
+            if len(page) < size:
+                return
+            last = page[-1]
 
     def put(
         self,

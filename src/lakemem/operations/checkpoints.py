@@ -213,8 +213,13 @@ def listing(
     before: str | None = None,
     filter: str = "{}",
     limit: int | None = None,
+    after: StoredCheckpoint | None = None,
 ) -> Operation[list[StoredCheckpoint]]:
-    """Checkpoints, the newest first. What is None does not filter; `filter` is JSON that metadata contains."""
+    """Checkpoints, the newest first. What is None does not filter; `filter` is JSON that metadata contains.
+
+    Args:
+        after: the last one of the page before.
+    """
     return Operation(
         statement="checkpoints.list",
         owner=owner,
@@ -226,6 +231,9 @@ def listing(
             "before": before,
             "filter": filter,
             "limit": check_limit(limit),
+            "after_id": None if after is None else after.checkpoint_id,
+            "after_thread": None if after is None else after.thread_id,
+            "after_ns": None if after is None else after.checkpoint_ns,
         },
         parse=lambda rows: [stored_checkpoint(row) for row in rows],
         fallback=[],
