@@ -91,8 +91,9 @@ def taken_apart(value: Any, serialized: Callable[[Any], tuple[str, bytes]]) -> E
     if type(value) is list:
         return Elements("list", value, _fingerprint(value, list(map(_content, value)), value, serialized))
     if type(value) is dict:
-        entries = [list(entry) for entry in value.items()]
-        contents = [[key, _content(part)] for key, part in entries]
+        # Keys are serialised as keys: not every serializer tells a tuple from a list elsewhere.
+        entries = [{key: part} for key, part in value.items()]
+        contents = [[key, _content(part)] for key, part in value.items()]
         return Elements("dict", entries, _fingerprint(value.values(), contents, entries, serialized))
     return Elements("value", [value], _fingerprint([value], [value], [value], serialized))
 
@@ -101,7 +102,7 @@ def put_together(kind: Kind, elements: list[Any]) -> Any:
     """The inverse of :func:`taken_apart`."""
     if kind == "list":
         return elements
-    return dict(elements) if kind == "dict" else elements[0]
+    return {key: part for entry in elements for key, part in entry.items()} if kind == "dict" else elements[0]
 
 
 def composed(known: KnownVersion | None, value: Elements) -> tuple[Spans, Sequence[Any]]:
