@@ -20,6 +20,7 @@ from lakemem import (
     AsyncThread,
     Lakebase,
     MemoryNotFoundError,
+    Retention,
     ThreadInfo,
     TokenUsage,
     Window,
@@ -27,7 +28,7 @@ from lakemem import (
 from lakemem._async.checkpoints import AsyncCheckpoints
 from lakemem.embedding import CallableEmbedder
 from lakemem.operations import threads, transcripts
-from lakemem.operations.checkpoints import Address, Blob
+from lakemem.operations.checkpoints import Address, Blob, Composition
 from tests.support.proxy import Proxy
 
 Call: TypeAlias = Callable[[AsyncScopedMemory], Awaitable[Any]]
@@ -79,8 +80,9 @@ CHECKPOINT_CALLS: dict[str, tuple[int, Call]] = {
             parent_checkpoint_id=None,
             checkpoint=Blob("json", b"{}"),
             metadata="{}",
-            channel_versions='{"a": "1"}',
+            channel_versions='{"a": "1", "b": "1"}',
             blobs={"a": ("1", Blob("json", b"1"))},
+            compositions={"b": ("1", Composition("list", ((-1, -1),), Blob("json", b"[1]"), 1, None))},
         ),
     ),
     "put_writes": (
@@ -90,9 +92,13 @@ CHECKPOINT_CALLS: dict[str, tuple[int, Call]] = {
         ),
     ),
     "get": (2, lambda user: user.checkpoints.get("t", "")),
+    "history": (2, lambda user: user.checkpoints.history("t", "", None, ["a"])),
+    "copy_thread": (3, lambda user: user.checkpoints.copy_thread("t", str(uuid.uuid4()))),
+    "prune": (3, lambda user: user.checkpoints.prune("t", Retention(turn_ends=True))),
+    "delete_for_runs": (3, lambda user: user.checkpoints.delete_for_runs(["run"])),
     "list": (2, lambda user: user.checkpoints.list(thread_id="t")),
     "take": (2, lambda user: user.checkpoints.take(ADDRESS)),
-    "delete_thread": (2, lambda user: user.checkpoints.delete_thread("t")),
+    "delete_thread": (3, lambda user: user.checkpoints.delete_thread("t")),
 }
 CALLS = {
     f"{group}.{name}": cost_and_call
