@@ -39,6 +39,7 @@ ON_BOTH_SERVERS = (
     "tests/langgraph/test_against_in_memory.py",
     "tests/langgraph/test_conformance.py",
     "tests/langgraph/test_graphs.py",
+    "tests/langgraph/test_history_model.py",
     "tests/langgraph/test_store_model.py",
     "tests/test_grants.py",
     "tests/test_statements.py",

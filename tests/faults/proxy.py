@@ -13,8 +13,9 @@ from psycopg.conninfo import make_conninfo
 
 from lakemem import Lakebase
 
-Fault: TypeAlias = Literal["none", "before", "after"]
-"""What happens to a request: nothing; it is lost with its connection; or its answer is, once the server is done."""
+Fault: TypeAlias = Literal["none", "before", "after"] | int
+"""What happens to a request: nothing; it is lost with its connection; or its answer is, once the server is done. Of a
+number, so many bytes arrive before the connection ends."""
 
 READY = b"Z\x00\x00\x00\x05I"
 """The server's last word on a transaction: https://www.postgresql.org/docs/current/protocol-message-formats.html"""
@@ -145,6 +146,9 @@ class _Link:
             while request := self._client.recv(65536):
                 fault = self._proxy.fault(request)
                 if fault == "before":
+                    break
+                if isinstance(fault, int):
+                    self._server.sendall(request[:fault])
                     break
                 self._answer_is_lost |= fault == "after"
                 if self._proxy.passing:
