@@ -6,13 +6,20 @@ STAMP := $(VENV)/installed
 PEERS := .venv-peers
 OLDEST := .venv-oldest
 
-.PHONY: demo test test-emulator test-peers test-oldest soak bench-short-term lint generate lock docs clean
+.PHONY: demo test test-16 test-emulator test-peers test-oldest soak bench-short-term lint generate lock docs clean
 
 demo: $(STAMP)
 	$(BIN)/lakemem demo $(ARGS)
 
 test: $(STAMP)
 	$(BIN)/pytest --numprocesses=4 --dist=loadfile $(ARGS)
+
+# What is SQL, on the oldest Postgres that lakemem works on.
+test-16: $(STAMP)
+	LAKEMEM_TEST_SERVERS=embedded-16 $(BIN)/pytest --numprocesses=4 --dist=loadfile tests/_async tests/test_grants.py \
+		tests/test_statements.py tests/langgraph/test_against_in_memory.py tests/langgraph/test_conformance.py \
+		tests/langgraph/test_graphs.py tests/langgraph/test_history_model.py tests/langgraph/test_store_model.py \
+		tests/langgraph/test_pruning.py $(ARGS)
 
 test-emulator: $(STAMP)
 	$(BIN)/pytest tests/emulator tests/databricks $(ARGS)

@@ -1,8 +1,7 @@
 """Which Postgres the tests run on.
 
-- by default an embedded PostgreSQL 18; and an embedded 16 for the tests of what is SQL (`ON_BOTH_SERVERS`), or for
-  all of them with ``LAKEMEM_TEST_ALL_ON_16=1``;
-- ``LAKEMEM_TEST_SERVERS``: the embedded ones alone that it lists;
+- by default an embedded PostgreSQL 18; `make test-16` runs the tests of what is SQL on an embedded 16;
+- ``LAKEMEM_TEST_SERVERS``: the embedded ones that it lists, such as ``embedded-18 embedded-16``;
 - ``LAKEMEM_TEST_DSN``: any other, by a login that may create databases and roles;
 - ``LAKEMEM_TEST_DOCKER=1``: the image pgvector/pgvector:pg17 in a container.
 
@@ -31,29 +30,7 @@ if os.environ.get("LAKEMEM_TEST_DSN"):
 elif os.environ.get("LAKEMEM_TEST_DOCKER"):
     SERVERS = ["docker"]
 else:
-    SERVERS = os.environ.get("LAKEMEM_TEST_SERVERS", "embedded-18 embedded-16").split()
-
-
-ON_BOTH_SERVERS = (
-    "tests/_async/",
-    "tests/langgraph/test_against_in_memory.py",
-    "tests/langgraph/test_conformance.py",
-    "tests/langgraph/test_graphs.py",
-    "tests/langgraph/test_history_model.py",
-    "tests/langgraph/test_store_model.py",
-    "tests/test_grants.py",
-    "tests/test_statements.py",
-)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what would test the same SQL on a second server through another adapter."""
-    if os.environ.get("LAKEMEM_TEST_ALL_ON_16"):
-        return
-    left_out = [item for item in items if "embedded-16" in item.name and not item.nodeid.startswith(ON_BOTH_SERVERS)]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+    SERVERS = os.environ.get("LAKEMEM_TEST_SERVERS", "embedded-18").split()
 
 
 @pytest.fixture(scope="session", params=SERVERS)
