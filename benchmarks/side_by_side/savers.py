@@ -24,7 +24,7 @@ Contender: TypeAlias = Callable[..., AbstractAsyncContextManager[Savers]]
 
 @asynccontextmanager
 async def ours(target: Lakebase, pool_size: int = POOL_SIZE) -> AsyncIterator[Savers]:
-    async with AsyncMemory(target, min_size=pool_size, max_size=pool_size) as memory:
+    async with AsyncMemory(target, max_size=pool_size) as memory:
         assert (await memory.health()).row_level_security
         yield lambda number: AsyncLakebaseSaver(memory.for_user(f"user-{number}"))
 
@@ -33,7 +33,7 @@ async def ours(target: Lakebase, pool_size: int = POOL_SIZE) -> AsyncIterator[Sa
 async def peer(target: Lakebase, pool_size: int = POOL_SIZE) -> AsyncIterator[Savers]:
     """LangGraph's own saver for Postgres, on a pool set up as its documentation says."""
     options = {**target.parameters, "autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
-    pool: Any = AsyncConnectionPool(kwargs=options, min_size=pool_size, max_size=pool_size, open=False)
+    pool: Any = AsyncConnectionPool(kwargs=options, min_size=1, max_size=pool_size, open=False)
     async with pool:
         await AsyncPostgresSaver(pool).setup()
         # One for the process, as a compiled graph has it. Its lock lets one call through at a time.

@@ -30,7 +30,7 @@ Contender: TypeAlias = Callable[..., AbstractAsyncContextManager[Sessions]]
 
 @asynccontextmanager
 async def ours(target: Lakebase, pool_size: int = POOL_SIZE) -> AsyncIterator[Sessions]:
-    async with AsyncMemory(target, min_size=pool_size, max_size=pool_size) as memory:
+    async with AsyncMemory(target, max_size=pool_size) as memory:
         assert (await memory.health()).row_level_security
         yield lambda number: LakebaseSession(memory.for_user(f"user-{number}").thread(f"session-{number}"))
 
@@ -102,7 +102,7 @@ async def floor(target: Lakebase, pool_size: int = POOL_SIZE) -> AsyncIterator[S
 
 def floor_pool(target: Lakebase, pool_size: int = POOL_SIZE) -> AsyncConnectionPool:
     options = {**target.parameters, "autocommit": True, "prepare_threshold": 0}
-    return AsyncConnectionPool(kwargs=options, min_size=pool_size, max_size=pool_size, open=False)
+    return AsyncConnectionPool(kwargs=options, min_size=1, max_size=pool_size, open=False)
 
 
 CONTENDERS: dict[str, Contender] = {"ours": ours, "peer": peer, "floor": floor}

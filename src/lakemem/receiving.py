@@ -36,14 +36,16 @@ async def areceive(server: PGconn, results: list[PGresult]) -> None:
         if not server.flush():
             loop.remove_writer(server.socket)
 
+    unsent = bool(server.flush())
     loop.add_reader(server.socket, readable)
+    if unsent:
+        loop.add_writer(server.socket, writable)
     try:
-        if server.flush():
-            loop.add_writer(server.socket, writable)
         await done
     finally:
         loop.remove_reader(server.socket)
-        loop.remove_writer(server.socket)
+        if unsent:
+            loop.remove_writer(server.socket)
 
 
 def receive(server: PGconn, results: list[PGresult]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import urlsafe_b64decode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -95,7 +95,7 @@ def encode_json(name: str, value: object, *, limit: int) -> str:
     return text
 
 
-def decode_json_array(texts: Iterable[str]) -> list[Any]:
+def decode_json_array(texts: Sequence[str]) -> list[Any]:
     """Read JSON texts, as one array: that takes a third of the time of reading one by one."""
     return cast("list[Any]", json.loads(f"[{','.join(texts)}]"))
 

@@ -49,7 +49,7 @@ def items(owner: str, thread_id: str, limit: int | None) -> Operation[list[dict[
         statement="threads.items",
         owner=owner,
         parameters={"owner": owner, "thread_id": thread_id, "limit": check_limit(limit)},
-        parse=lambda rows: decode_json_array(item for (item,) in rows),
+        parse=lambda rows: decode_json_array([item for (item,) in rows]),
         fallback=[],
     )
 
