@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+from collections.abc import Callable
 
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
@@ -22,30 +23,42 @@ async def areceive(server: PGconn, results: list[PGresult]) -> None:
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
+    socket = server.socket
 
-    def readable() -> None:
+    def leave() -> None:
+        loop.remove_reader(socket)
+        loop.remove_writer(socket)
+
+    def attempt(step: Callable[[], bool]) -> None:
+        if done.cancelled():
+            return
         try:
-            server.consume_input()
-            if _take(server, results) and not done.done():
+            if step():
+                leave()
                 done.set_result(None)
         except Exception as error:
-            if not done.done():
-                done.set_exception(error)
+            # At once: libpq has closed the socket, and the next connection may get its number.
+            leave()
+            done.set_exception(error)
 
-    def writable() -> None:
+    def read() -> bool:
+        server.consume_input()
+        return _take(server, results)
+
+    def write() -> bool:
         if not server.flush():
-            loop.remove_writer(server.socket)
+            loop.remove_writer(socket)
+        return False
 
-    unsent = bool(server.flush())
-    loop.add_reader(server.socket, readable)
+    unsent = server.flush()
+    loop.add_reader(socket, attempt, read)
     if unsent:
-        loop.add_writer(server.socket, writable)
+        loop.add_writer(socket, attempt, write)
     try:
         await done
     finally:
-        loop.remove_reader(server.socket)
-        if unsent:
-            loop.remove_writer(server.socket)
+        if done.cancelled():
+            leave()
 
 
 def receive(server: PGconn, results: list[PGresult]) -> None:
