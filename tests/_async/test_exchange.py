@@ -100,18 +100,15 @@ async def test_a_server_that_leaves_is_an_error_that_says_so(connection: AsyncLo
     assert connection.closed
 
 
-async def test_the_connection_after_one_that_broke_is_heard(empty_target: Lakebase) -> None:
-    connector = connector_for(empty_target, None)
-    for _ in range(3):
-        broken = await AsyncLogin.connect(connector=connector)
-        with pytest.raises(psycopg.OperationalError):
-            await exchange(broken, [call("SELECT pg_terminate_backend(pg_backend_pid())")])
-        # The system gives it the number of the socket that was closed.
-        async with await AsyncLogin.connect(connector=connector) as connection:
-            assert await exchange(connection, [call(SELECT, 1)]) == [[(1,)]]
-
-
 # async only:
+async def test_the_event_loop_listens_no_more_to_a_socket_that_libpq_has_closed(connection: AsyncLogin) -> None:
+    socket = connection.fileno()
+    with pytest.raises(psycopg.OperationalError):
+        await exchange(connection, [call("SELECT pg_terminate_backend(pg_backend_pid())")])
+    # The next connection gets its number.
+    assert not asyncio.get_running_loop().remove_reader(socket)
+
+
 async def test_a_cancelled_exchange_ends_on_the_server_too(connection: AsyncLogin) -> None:
     sleeping = asyncio.create_task(exchange(connection, [call(WRITE, "a"), call("SELECT pg_sleep(60)")]))
     await asyncio.sleep(0.1)

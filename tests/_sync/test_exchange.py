@@ -98,14 +98,3 @@ def test_a_server_that_leaves_is_an_error_that_says_so(connection: Login) -> Non
     with pytest.raises(psycopg.OperationalError):
         exchange(connection, [call("SELECT pg_terminate_backend(pg_backend_pid())"), call(SELECT, 1)])
     assert connection.closed
-
-
-def test_the_connection_after_one_that_broke_is_heard(empty_target: Lakebase) -> None:
-    connector = connector_for(empty_target, None)
-    for _ in range(3):
-        broken = Login.connect(connector=connector)
-        with pytest.raises(psycopg.OperationalError):
-            exchange(broken, [call("SELECT pg_terminate_backend(pg_backend_pid())")])
-        # The system gives it the number of the socket that was closed.
-        with Login.connect(connector=connector) as connection:
-            assert exchange(connection, [call(SELECT, 1)]) == [[(1,)]]
