@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from lakemem._async.checkpoints import AsyncCheckpoints
@@ -37,19 +37,19 @@ class AsyncSweep:
         while page := await self._storage.run(sweeping.threads(place, expired_only=self._retention is None)):
             for owner in dict.fromkeys(each.owner for each, expired in page if expired):
                 await self._remove_expired(owner)
-            for each, expired in page:
-                if self._retention is not None and not expired:
-                    await self._prune(each, self._retention)
+            alive = [each for each, expired in page if not expired]
+            self._count(checkpoints=0 if self._retention is None else await self._prune(alive, self._retention))
             place, _ = page[-1]
-            self._count()
 
     async def _remove_expired(self, owner: str) -> None:
         while removed := await self._storage.run(threads.remove_expired(owner, sweeping.BATCH)):
             self._count(threads=removed)
 
-    async def _prune(self, place: Place, retention: Retention) -> None:
-        removed = await AsyncCheckpoints(self._storage, place.owner).prune(place.thread_id, retention)
-        self._swept = replace(self._swept, checkpoints=self._swept.checkpoints + removed)
+    async def _prune(self, places: Sequence[Place], retention: Retention) -> int:
+        removed = 0
+        for place in places:
+            removed += await AsyncCheckpoints(self._storage, place.owner).prune(place.thread_id, retention)
+        return removed
 
     async def _sweep_memories(self) -> None:
         while owners := await self._storage.run(store.owners_of_expired()):
@@ -66,11 +66,12 @@ class AsyncSweep:
                 while forgotten := await self._storage.run(sweeping.forget_writes(owner)):
                     self._count(marks=forgotten)
 
-    def _count(self, *, threads: int = 0, memories: int = 0, marks: int = 0) -> None:
+    def _count(self, *, threads: int = 0, checkpoints: int = 0, memories: int = 0, marks: int = 0) -> None:
         so_far = self._swept
         self._swept = replace(
             so_far,
             threads=so_far.threads + threads,
+            checkpoints=so_far.checkpoints + checkpoints,
             memories=so_far.memories + memories,
             marks=so_far.marks + marks,
         )

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from lakemem._sync.checkpoints import Checkpoints
@@ -36,19 +36,19 @@ class Sweep:
         while page := self._storage.run(sweeping.threads(place, expired_only=self._retention is None)):
             for owner in dict.fromkeys(each.owner for each, expired in page if expired):
                 self._remove_expired(owner)
-            for each, expired in page:
-                if self._retention is not None and not expired:
-                    self._prune(each, self._retention)
+            alive = [each for each, expired in page if not expired]
+            self._count(checkpoints=0 if self._retention is None else self._prune(alive, self._retention))
             place, _ = page[-1]
-            self._count()
 
     def _remove_expired(self, owner: str) -> None:
         while removed := self._storage.run(threads.remove_expired(owner, sweeping.BATCH)):
             self._count(threads=removed)
 
-    def _prune(self, place: Place, retention: Retention) -> None:
-        removed = Checkpoints(self._storage, place.owner).prune(place.thread_id, retention)
-        self._swept = replace(self._swept, checkpoints=self._swept.checkpoints + removed)
+    def _prune(self, places: Sequence[Place], retention: Retention) -> int:
+        removed = 0
+        for place in places:
+            removed += Checkpoints(self._storage, place.owner).prune(place.thread_id, retention)
+        return removed
 
     def _sweep_memories(self) -> None:
         while owners := self._storage.run(store.owners_of_expired()):
@@ -65,11 +65,12 @@ class Sweep:
                 while forgotten := self._storage.run(sweeping.forget_writes(owner)):
                     self._count(marks=forgotten)
 
-    def _count(self, *, threads: int = 0, memories: int = 0, marks: int = 0) -> None:
+    def _count(self, *, threads: int = 0, checkpoints: int = 0, memories: int = 0, marks: int = 0) -> None:
         so_far = self._swept
         self._swept = replace(
             so_far,
             threads=so_far.threads + threads,
+            checkpoints=so_far.checkpoints + checkpoints,
             memories=so_far.memories + memories,
             marks=so_far.marks + marks,
         )

@@ -118,13 +118,12 @@ class AsyncLakebaseSaver(CheckpointCodec):
             strategy: ``"keep_latest"`` keeps the newest checkpoint of each namespace, ``"delete"`` none, and a
                 :class:`~lakemem.Retention` what it says. What delta channels are rebuilt from is kept in any case.
         """
-        checkpoints = self._owner(None).checkpoints
         retention = kept_by(strategy)
         for thread_id in map(str, thread_ids):
             if retention is None:
-                await checkpoints.delete_thread(thread_id)
+                await self.adelete_thread(thread_id)
             else:
-                await checkpoints.prune(thread_id, retention)
+                await self._owner(None).checkpoints.prune(thread_id, retention)
 
     async def aget_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> dict[str, Any]:
         if not channels:
@@ -251,13 +250,12 @@ class LakebaseSaver(CheckpointCodec):
             strategy: ``"keep_latest"`` keeps the newest checkpoint of each namespace, ``"delete"`` none, and a
                 :class:`~lakemem.Retention` what it says. What delta channels are rebuilt from is kept in any case.
         """
-        checkpoints = self._owner(None).checkpoints
         retention = kept_by(strategy)
         for thread_id in map(str, thread_ids):
             if retention is None:
-                checkpoints.delete_thread(thread_id)
+                self.delete_thread(thread_id)
             else:
-                checkpoints.prune(thread_id, retention)
+                self._owner(None).checkpoints.prune(thread_id, retention)
 
     def get_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> dict[str, Any]:
         if not channels:
