@@ -22,7 +22,8 @@ TEXTS = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters
 
 @pytest.fixture(scope="module")
 def connection(admin_dsn: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(admin_dsn, autocommit=True) as connection:
+    # A database in SQL_ASCII would hand texts over as bytes.
+    with psycopg.connect(admin_dsn, autocommit=True, client_encoding="utf8") as connection:
         yield connection
 
 
