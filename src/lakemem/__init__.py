@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lakemem._async.memory import AsyncMemory as AsyncMemory
-    from lakemem._async.memory import AsyncScopedMemory as AsyncScopedMemory
     from lakemem._async.on_behalf import AsyncOnBehalfOf as AsyncOnBehalfOf
+    from lakemem._async.scoped import AsyncScopedMemory as AsyncScopedMemory
     from lakemem._async.threads import AsyncThread as AsyncThread
     from lakemem._sync.memory import Memory as Memory
-    from lakemem._sync.memory import ScopedMemory as ScopedMemory
     from lakemem._sync.on_behalf import OnBehalfOf as OnBehalfOf
+    from lakemem._sync.scoped import ScopedMemory as ScopedMemory
     from lakemem._sync.threads import Thread as Thread
     from lakemem.context import resolve_context as resolve_context
     from lakemem.context import resolve_thread_id as resolve_thread_id
@@ -66,11 +66,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "lakemem._async.memory": ("AsyncMemory", "AsyncScopedMemory"),
+    "lakemem._async.memory": ("AsyncMemory",),
     "lakemem._async.on_behalf": ("AsyncOnBehalfOf",),
+    "lakemem._async.scoped": ("AsyncScopedMemory",),
     "lakemem._async.threads": ("AsyncThread",),
-    "lakemem._sync.memory": ("Memory", "ScopedMemory"),
+    "lakemem._sync.memory": ("Memory",),
     "lakemem._sync.on_behalf": ("OnBehalfOf",),
+    "lakemem._sync.scoped": ("ScopedMemory",),
     "lakemem._sync.threads": ("Thread",),
     "lakemem.context": ("resolve_context", "resolve_thread_id", "resolve_user_id"),
     "lakemem.credentials": ("CachedCredentials",),

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lakemem._async.memory import AsyncMemory, AsyncScopedMemory
+from lakemem._async.memory import AsyncMemory
+from lakemem._async.scoped import AsyncScopedMemory
 from lakemem._async.threads import AsyncThread
 from lakemem.context import Identify, resolve_context
 from lakemem.echoes import after_echo

@@ -136,8 +136,8 @@ def memory(proxy: Proxy) -> Iterator[Memory]:
     ],
 )
 def test_every_call_is_in_the_table(owner: type, calls: dict[str, object], makes_no_call: set[str]) -> None:
-    public = {name for name in vars(owner) if not name.startswith("_")}
-    assert {name for name in public if inspect.isfunction(vars(owner)[name])} - makes_no_call == set(calls)
+    public = {name for name, _ in inspect.getmembers(owner, inspect.isfunction) if not name.startswith("_")}
+    assert public - makes_no_call == set(calls)
 
 
 def test_every_call_is_one_round_trip_also_the_first_time(alice: ScopedMemory, proxy: Proxy) -> None:

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from lakemem._async.memory import AsyncMemory, AsyncScopedMemory
+from lakemem._async.memory import AsyncMemory
+from lakemem._async.scoped import AsyncScopedMemory
 from lakemem.context import Identify, forwarded_token, identified_user
 from lakemem.errors import ConfigurationError
 from lakemem.waiting import acall_blocking, monotonic

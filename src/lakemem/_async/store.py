@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from lakemem._async.embeddings import AsyncEmbeddings
-from lakemem._async.memory import AsyncMemory, AsyncScopedMemory
+from lakemem._async.memory import AsyncMemory
+from lakemem._async.scoped import AsyncScopedMemory
 from lakemem.operations import store
 from lakemem.operations.store import Answer, Change, Question
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from lakemem._sync.memory import Memory, ScopedMemory
+from lakemem._sync.memory import Memory
+from lakemem._sync.scoped import ScopedMemory
 from lakemem.context import Identify, forwarded_token, identified_user
 from lakemem.errors import ConfigurationError
 from lakemem.waiting import call_blocking, monotonic

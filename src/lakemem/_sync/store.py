@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from lakemem._sync.embeddings import Embeddings
-from lakemem._sync.memory import Memory, ScopedMemory
+from lakemem._sync.memory import Memory
+from lakemem._sync.scoped import ScopedMemory
 from lakemem.operations import store
 from lakemem.operations.store import Answer, Change, Question
 

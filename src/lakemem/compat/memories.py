@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from lakemem._async.memory import AsyncMemory, AsyncScopedMemory
+from lakemem._async.memory import AsyncMemory
 from lakemem._async.opening import AsyncOpening
-from lakemem._sync.memory import Memory, ScopedMemory
+from lakemem._async.scoped import AsyncScopedMemory
+from lakemem._sync.memory import Memory
 from lakemem._sync.opening import Opening
+from lakemem._sync.scoped import ScopedMemory
 from lakemem.compat.arguments import Settings
 from lakemem.protocols import Embedder
 

@@ -8,7 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from lakemem._async.memory import AsyncMemory, AsyncScopedMemory
+from lakemem._async.memory import AsyncMemory
+from lakemem._async.scoped import AsyncScopedMemory
 from lakemem.answering import Answering, answering
 from lakemem.context import Identify
 from lakemem.errors import ConfigurationError, InvalidInputError, MissingExtraError, StorageUnavailableError

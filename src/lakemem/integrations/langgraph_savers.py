@@ -9,8 +9,10 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, NoReturn
 
-from lakemem._async.memory import AsyncMemory, AsyncScopedMemory
-from lakemem._sync.memory import Memory, ScopedMemory
+from lakemem._async.memory import AsyncMemory
+from lakemem._async.scoped import AsyncScopedMemory
+from lakemem._sync.memory import Memory
+from lakemem._sync.scoped import ScopedMemory
 from lakemem.errors import ConfigurationError, MissingExtraError
 from lakemem.integrations.langgraph_codec import CheckpointCodec
 from lakemem.integrations.langgraph_configs import address_of, config_of, kept_by, listed, named, page_sizes, user_id_of

@@ -10,9 +10,11 @@ import concurrent.futures
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lakemem._async.memory import AsyncMemory, AsyncScopedMemory
+from lakemem._async.memory import AsyncMemory
+from lakemem._async.scoped import AsyncScopedMemory
 from lakemem._async.store import AsyncItems, AsyncItemSweep
-from lakemem._sync.memory import Memory, ScopedMemory
+from lakemem._sync.memory import Memory
+from lakemem._sync.scoped import ScopedMemory
 from lakemem._sync.store import Items, ItemSweep
 from lakemem.errors import ConfigurationError, InvalidInputError, MissingExtraError
 from lakemem.operations import store

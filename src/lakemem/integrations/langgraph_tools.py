@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lakemem._async.memory import AsyncMemory, AsyncScopedMemory
+from lakemem._async.memory import AsyncMemory
+from lakemem._async.scoped import AsyncScopedMemory
 from lakemem._async.toolbox import AsyncToolbox
-from lakemem._sync.memory import Memory, ScopedMemory
+from lakemem._sync.memory import Memory
+from lakemem._sync.scoped import ScopedMemory
 from lakemem._sync.toolbox import Toolbox
 from lakemem.errors import MissingExtraError
 from lakemem.integrations.langgraph_configs import user_id_of

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lakemem._async.memory import AsyncMemory
 from lakemem._async.toolbox import AsyncToolbox
-from lakemem._sync.memory import Memory, ScopedMemory
+from lakemem._sync.memory import Memory
+from lakemem._sync.scoped import ScopedMemory
 from lakemem.errors import ConfigurationError, MissingExtraError
 from lakemem.integrations.openai_context import user_of
 from lakemem.integrations.openai_runner import respond as respond

@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from lakemem._async.memory import AsyncMemory, AsyncScopedMemory
+from lakemem._async.memory import AsyncMemory
+from lakemem._async.scoped import AsyncScopedMemory
 from lakemem.answering import Answering, answering
 from lakemem.context import Identify
 from lakemem.errors import MissingExtraError

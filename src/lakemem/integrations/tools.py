@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from lakemem._async.memory import AsyncMemory, AsyncScopedMemory
-from lakemem._sync.memory import Memory, ScopedMemory
+from lakemem._async.memory import AsyncMemory
+from lakemem._async.scoped import AsyncScopedMemory
+from lakemem._sync.memory import Memory
+from lakemem._sync.scoped import ScopedMemory
 from lakemem.errors import ConfigurationError
 
 

@@ -1,0 +1,89 @@
+# Generated from src/lakemem/_async/scoped.py by tools/unasync.py: edit that file, then run `make generate`.
+"""All that one owner has: its memories and its threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lakemem._sync.checkpoints import Checkpoints
+from lakemem._sync.memories import Memories
+from lakemem._sync.threads import Thread
+from lakemem.context import resolve_thread_id
+from lakemem.operations import threads, transcripts
+from lakemem.types import ThreadHit, ThreadInfo
+from lakemem.validation import check_identifier
+
+
+class ScopedMemory(Memories):
+    """What one user, or one shared scope, remembers. Nothing that it does can touch anyone else's rows.
+
+    What it remembers across conversations it saves and searches itself; `thread` gives one conversation.
+    """
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether memory is down and :func:`~lakemem.degrading` answers in its place: what is read is empty."""
+        return self._storage.is_degraded
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The checkpoints of this owner's graphs, for adapters."""
+        return Checkpoints(self._storage, self._owner)
+
+    def thread(self, thread_id: str | None = None) -> Thread:
+        """A conversation of this owner; a new one without an id. No I/O: a thread begins with its first item."""
+        thread_id = resolve_thread_id() if thread_id is None else check_identifier("thread_id", thread_id)
+        return Thread(self._storage, self._owner, thread_id)
+
+    def threads(
+        self, limit: int | None = 100, *, filter: Mapping[str, Any] | None = None, after: str | None = None
+    ) -> list[ThreadInfo]:
+        """Return this owner's threads, the last active first.
+
+        Args:
+            limit: how many at the most; None for all.
+            filter: what their metadata must contain.
+            after: the `cursor` of the last thread of a page, for the page after it. What is written in the
+                meantime neither repeats nor skips a thread, unless that thread itself becomes active: then it is
+                on top of the first page.
+
+        Raises:
+            InvalidInputError: an argument is not what it should be.
+        """
+        return self._storage.run(threads.listing(self._owner, limit, filter=filter, after=after))
+
+    def search_threads(self, query: str, *, limit: int | None = 10) -> list[ThreadHit]:
+        """Return the items of this owner's threads in which words of the query stand, the best first.
+
+        Words are compared by their stems, by the rules of English. The more and the rarer the words, the better
+        the hit; of equally good ones the newest is first. It reads every item of the owner: some 10 ms for each
+        thousand of them.
+
+        Args:
+            query: words to look for. Those that stand everywhere, such as "the", do not count.
+            limit: how many at the most; None for all.
+
+        Raises:
+            InvalidInputError: the query is blank, or not a text.
+        """
+        return self._storage.run(transcripts.search(self._owner, query, limit))
+
+    def export(self, thread_id: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the threads and their items as JSON objects: each thread, then its items in their order.
+
+        Each has a ``kind``, ``"thread"`` or ``"item"``; times are ISO 8601. They are read in batches, each of them
+        one round trip; so what others write in the meantime may be in it or not.
+
+        Args:
+            thread_id: only this thread.
+
+        Raises:
+            StorageUnavailableError: memory is down. :func:`~lakemem.degrading` does not answer in its place.
+        """
+        place: transcripts.Place | None = transcripts.BEGINNING
+        while place is not None:
+            batch = self._storage.run(transcripts.export(self._owner, thread_id, place))
+            for record in batch.records:
+                yield record
+            place = batch.end
