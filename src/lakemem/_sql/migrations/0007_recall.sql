@@ -32,14 +32,16 @@ CREATE TABLE {schema}.memories (
     length integer NOT NULL GENERATED ALWAYS AS (length(to_tsvector('pg_catalog.english', text))) STORED,
     lifetime interval CHECK (lifetime > interval '0'),
     embedding_model text COLLATE "C",
+    next_embedding_model text COLLATE "C",
     embedding {vector}.halfvec,
+    next_embedding {vector}.halfvec,
+    thread_id text COLLATE "C",
+    namespace text[] COLLATE "C" NOT NULL,
+    tsv tsvector NOT NULL GENERATED ALWAYS AS (to_tsvector('pg_catalog.english', text)) STORED,
     -- What made this memory: 'fact' for what was saved or extracted, 'turn' for what was said.
     kind text COLLATE "C" NOT NULL DEFAULT 'fact' CHECK (kind IN ('fact', 'turn')),
-    thread_id text COLLATE "C",
     key text COLLATE "C" NOT NULL,
-    namespace text[] COLLATE "C" NOT NULL,
     labels text[] NOT NULL GENERATED ALWAYS AS ({schema}.labels(metadata)) STORED,
-    tsv tsvector NOT NULL GENERATED ALWAYS AS (to_tsvector('pg_catalog.english', text)) STORED,
     metadata jsonb NOT NULL DEFAULT '{{}}',
     content_hash bytea NOT NULL,
     -- The keys of the memories, in the same namespace, that this one was made of, and of those that say nearly the same.
@@ -47,8 +49,6 @@ CREATE TABLE {schema}.memories (
     similar_to text[] COLLATE "C" NOT NULL DEFAULT '{{}}',
     value json NOT NULL,
     text text NOT NULL,
-    next_embedding_model text COLLATE "C",
-    next_embedding {vector}.halfvec,
     PRIMARY KEY (owner, key, version, namespace),
     CHECK ((embedding IS NULL) = (embedding_model IS NULL)),
     CHECK ((next_embedding IS NULL) = (next_embedding_model IS NULL))
