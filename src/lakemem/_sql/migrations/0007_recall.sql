@@ -73,7 +73,7 @@ DROP TABLE {schema}.memories_before;
 CREATE UNIQUE INDEX memories_current ON {schema}.memories (owner, key, namespace) WHERE valid_to IS NULL;
 -- For the turns around a hit.
 CREATE INDEX memories_by_thread ON {schema}.memories (owner, thread_id, position)
-    WHERE valid_to IS NULL AND thread_id IS NOT NULL;
+    WHERE thread_id IS NOT NULL;
 CREATE INDEX memories_expiring ON {schema}.memories (expires_at, owner)
     WHERE valid_to IS NULL AND expires_at IS NOT NULL;
 
