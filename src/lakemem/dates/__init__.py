@@ -30,7 +30,7 @@ from datetime import datetime, time
 from typing import NamedTuple
 
 from lakemem.dates.days import Days
-from lakemem.dates.mentions import mentions
+from lakemem.dates.mentions import mentioned_days
 from lakemem.errors import InvalidInputError
 from lakemem.validation import check_datetime
 
@@ -110,7 +110,7 @@ def mentioned_periods(text: str, asked_at: datetime) -> tuple[Period, ...]:
     if check_datetime("asked_at", asked_at) is None:
         raise InvalidInputError("asked_at must be a datetime, not None")
     found: dict[Period, None] = {}
-    for days in mentions(text, asked_at.date()):
+    for days in mentioned_days(text, asked_at.date()):
         found[_period(days, asked_at)] = None
         if len(found) == MAX_PERIODS:
             break

@@ -38,7 +38,7 @@ _OPENED: dict[str, Callable[[Days], Days]] = {
 }
 
 
-def mentions(text: str, today: date) -> Iterator[Days]:
+def mentioned_days(text: str, today: date) -> Iterator[Days]:
     """Read what begins at each word, and go on behind what was understood."""
     text = " ".join(text.lower().replace("\u2019", "'").split())
     position = 0
