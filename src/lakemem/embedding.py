@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections import OrderedDict
@@ -44,6 +45,17 @@ class CallableEmbedder:
     def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Return what the function returns: one vector a text."""
         return self._function(list(texts))
+
+
+def blended(first: str, second: str) -> str | None:
+    """Return the unit vector half-way between two, all in pgvector's text form; None where they are opposite."""
+    numbers = [a + b for a, b in zip(json.loads(first), json.loads(second), strict=True)]
+    return _unit_text(numbers)
+
+
+def _unit_text(numbers: Sequence[float]) -> str | None:
+    length = math.hypot(*numbers)
+    return None if length == 0 else HalfVector([number / length for number in numbers]).to_text()
 
 
 class CheckedEmbedder:
@@ -114,12 +126,9 @@ class CheckedEmbedder:
                 f"the embedder {self._embedder.model} announces {self._embedder.dimensions} dimensions, "
                 f"but returned {len(numbers)}"
             )
-        length = math.hypot(*numbers)
-        if not math.isfinite(length):
+        if not math.isfinite(math.hypot(*numbers)):
             raise EmbeddingError(f"the embedder {self._embedder.model} returned NaN or infinity")
-        if length == 0:
-            return None
-        return HalfVector([number / length for number in numbers]).to_text()
+        return _unit_text(numbers)
 
     def _lookup(self, text: str) -> list[str | None]:
         with self._lock:

@@ -193,6 +193,30 @@ class Swept:
     marks: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reembedded:
+    """How far a change of the embedder has come. What is counted are versions of memories that have not expired.
+
+    Attributes:
+        model: the model of the embedder, with its dimensions.
+        filled: what this call has given a vector of the model.
+        moved: where this call has let that vector take the place of the one before.
+        without_vector: what the embedder has no vector for, since it is blank or is refused; found by words.
+        left: what has no vector of the model yet, the ones above included.
+        models: how many have a vector of each model, by its name.
+    """
+
+    model: str
+    filled: int = 0
+    moved: int = 0
+    without_vector: int = 0
+    left: int = 0
+    models: Mapping[str, int] = field(default_factory=dict)
+
+
+MemoryKind: TypeAlias = Literal["fact", "turn"]
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryRecord:
     """One version of one memory.
@@ -206,9 +230,17 @@ class MemoryRecord:
         text: what search reads, derived from key and value unless it was given.
         occurred_at: when the remembered thing happened, if that is known.
         expires_at: when it is forgotten; None for never.
-        valid_from: when this version was saved.
+        valid_from: since when this version holds: when it was saved, unless another moment was given.
         valid_to: when it stopped being current; None while it is.
         embedded: whether search by meaning can find it, or only search by words.
+        owner: ``user:ID`` or ``scope:ID``; empty where it is not known.
+        kind: ``"turn"`` for what was said in a conversation, ``"fact"`` for all else.
+        thread_id, position: the thread and the item it was learnt from.
+        importance: 0 to 1.
+        sources: the keys of the memories, in the same namespace, that it was made of.
+        similar_to: the keys of those, in the same namespace, that say nearly the same.
+        created_at: when its first version was saved.
+        superseded_by: the version that took its place; None for the current one, and for one that was deleted.
     """
 
     namespace: Namespace
@@ -222,9 +254,45 @@ class MemoryRecord:
     occurred_at: datetime | None = None
     expires_at: datetime | None = None
     embedded: bool = False
+    owner: str = ""
+    kind: MemoryKind = "fact"
+    thread_id: str | None = None
+    position: int | None = None
+    importance: float = 0.5
+    sources: tuple[str, ...] = ()
+    similar_to: tuple[str, ...] = ()
+    created_at: datetime | None = None
+    superseded_by: int | None = None
 
 
 SearchArm: TypeAlias = Literal["dense", "lexical"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """How the score of a hit came about, and how long the search took.
+
+    Attributes:
+        dense_rank: its place by the dense arm among all memories of the scope, 1 for the best; None without one.
+        lexical_rank: its place by the lexical arm; None where no word matched.
+        beside: the share that it takes over from a turn beside it, before its weight; None without one.
+        of_thread: the best share in its thread, before its weight; None outside of a thread.
+        in_period: whether it happened in a period that the question names.
+        labelled: whether the question names a text of its metadata, and no other memory's.
+        memories: how many memories the scope has.
+        embedding_seconds: how long the embedder took, for all questions of the call.
+        search_seconds: how long Postgres took, the way there and back included, for all questions of the call.
+    """
+
+    dense_rank: int | None
+    lexical_rank: int | None
+    beside: float | None
+    of_thread: float | None
+    in_period: bool
+    labelled: bool
+    memories: int
+    embedding_seconds: float
+    search_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +307,8 @@ class Hit:
         lexical: the lexical arm's share of the score, 0 to 1; None where no word matched.
         matched_terms: the query's words (stemmed) that stand in the memory, the rarest first.
         arms: the arms that took part in this search; ``("lexical",)`` when there is no embedding to compare.
+        neighbors: the turns of its thread that stand around it, in their order, where a search was asked for them.
+        explanation: how the score came about, where a search was asked for it.
     """
 
     record: MemoryRecord
@@ -248,6 +318,8 @@ class Hit:
     lexical: float | None
     matched_terms: tuple[str, ...]
     arms: tuple[SearchArm, ...]
+    neighbors: tuple[MemoryRecord, ...] = field(default=(), repr=False)
+    explanation: Explanation | None = None
 
     @property
     def key(self) -> str:
@@ -296,3 +368,129 @@ class Health:
     def custom_outputs(self) -> dict[str, Any]:
         """A flag to return to the client beside the answer; empty when all is well."""
         return {} if self.status == "ok" else {"memory": self.status}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTurn:
+    """A turn of a conversation, as an extractor sees it.
+
+    Attributes:
+        id: a small number, by which a proposal names it.
+        speaker: who said it.
+        text: what was said.
+        occurred_at: when, if that is known.
+        is_new: whether facts are wanted from it; the others went before it, and help to understand it.
+    """
+
+    id: int
+    speaker: str
+    text: str = field(repr=False)
+    occurred_at: datetime | None = None
+    is_new: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class KnownMemory:
+    """What is known already, as an extractor sees it.
+
+    Attributes:
+        id: a small number, by which a proposal names it.
+        text: the fact.
+        subject: what it is about, such as ``user.employer``, if it has one.
+        occurred_at: when it happened, if that is known.
+    """
+
+    id: int
+    text: str = field(repr=False)
+    subject: str | None = None
+    occurred_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A fact that an extractor proposes to remember.
+
+    Attributes:
+        text: the fact, as a sentence that can be understood by itself.
+        sources: the ids of the turns that say so.
+        subject: what has one value at a time, such as ``user.employer``; None for a fact that stands beside others.
+        supersedes: the id of the known memory that is no longer true; None where there is none.
+        importance: 0 to 1.
+        occurred_at: when it happened; None for when it was said.
+    """
+
+    text: str = field(repr=False)
+    sources: Sequence[int]
+    subject: str | None = None
+    supersedes: int | None = None
+    importance: float = 0.5
+    occurred_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What an extractor found in some turns.
+
+    Attributes:
+        proposals: what holds after every check.
+        dropped: how much did not hold, by the reason.
+        facts: the memories that were made of the proposals; none in a dry run.
+    """
+
+    proposals: tuple[Proposal, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    facts: tuple[MemoryRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeadJob:
+    """A job that was given up after too many attempts. Nothing of what it was about is lost.
+
+    Attributes:
+        owner: ``user:ID`` or ``scope:ID``.
+        kind: ``extract`` or ``embed``.
+        attempts: how often it was tried.
+        created_at: when it was queued.
+        error: the name of the last error's class.
+    """
+
+    owner: str
+    job_id: str
+    kind: str
+    attempts: int
+    created_at: datetime
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worked:
+    """What a worker has done.
+
+    Attributes:
+        jobs: jobs that were completed.
+        facts: facts that they saved.
+        dropped: proposals, and parts of them, that did not hold.
+        vectors: vectors that were filled in.
+        failed: attempts that failed, and are made again.
+        dead: jobs that were given up.
+        lost: jobs that another worker had taken over in the meantime.
+    """
+
+    jobs: int = 0
+    facts: int = 0
+    dropped: int = 0
+    vectors: int = 0
+    failed: int = 0
+    dead: int = 0
+    lost: int = 0
+
+    def __add__(self, other: Worked) -> Worked:
+        return Worked(
+            jobs=self.jobs + other.jobs,
+            facts=self.facts + other.facts,
+            dropped=self.dropped + other.dropped,
+            vectors=self.vectors + other.vectors,
+            failed=self.failed + other.failed,
+            dead=self.dead + other.dead,
+            lost=self.lost + other.lost,
+        )

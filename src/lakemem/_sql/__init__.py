@@ -4,7 +4,7 @@ A file of statements is cut at its ``-- name:`` lines. ``{schema}`` stands for l
 ``{vector}`` for the schema in which the extension `vector` is installed: both are put in once, quoted, when a
 database is opened, so that no statement depends on the search path. ``{schema_text}`` is the schema's name as a
 string. What several statements share stands in ``fragments``: ``{matches}`` is ``fragments/matches.sql``. A
-statement that works on the rows of another includes it by its name: ``{memories.search}``. Values are always
+statement that works on the rows of another includes it by its name: ``{recall.rows}``. Values are always
 parameters.
 """
 
@@ -21,7 +21,7 @@ from psycopg import sql
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _PARAMETER = re.compile(r"%\((\w+)\)s")
-_INCLUDED = re.compile(r"\{(\w+\.\w+)\}")
+_INCLUDED = re.compile(r"\{(\w+(?:\.\w+)?)\}")
 _MIGRATION = re.compile(r"^(\d{4})_(\w+)\.sql$")
 
 
@@ -112,13 +112,19 @@ def _bind(text: str, schema: str, vector_schema: str) -> str:
         "schema_text": sql.Literal(schema),
         "vector": sql.Identifier(vector_schema),
     }
-    fragments = {name: sql.SQL(fragment).format(**names) for name, fragment in _fragments().items()}
-    return _composed(text, {**names, **fragments}).as_string()
+    return _composed(text, names).as_string()
 
 
 def _composed(text: str, names: Mapping[str, sql.Composable]) -> sql.Composed:
-    included = {name: _composed(_statements()[name], names) for name in _INCLUDED.findall(text)}
+    parts = _parts()
+    included = {name: _composed(parts[name], names) for name in set(_INCLUDED.findall(text)) & parts.keys()}
     return sql.SQL(text).format(**names, **included)
+
+
+@cache
+def _parts() -> Mapping[str, str]:
+    """What a statement may include."""
+    return {**_fragments(), **_statements()}
 
 
 @cache

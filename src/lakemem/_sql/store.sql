@@ -27,11 +27,8 @@ ORDER BY valid_from DESC, namespace, key
 LIMIT %(limit)s OFFSET %(offset)s;
 
 -- name: search
-SELECT
-    m.namespace, m.key, m.version, m.value::text AS value, m.created_at, m.valid_from AS updated_at, hit.score
-FROM ({memories.search}) AS hit
-JOIN {schema}.memories AS m
-    ON m.owner = %(owner)s AND m.namespace = hit.namespace AND m.key = hit.key AND m.version = hit.version
+SELECT hit.namespace, hit.key, hit.version, hit.value, hit.created_at, hit.valid_from AS updated_at, hit.score
+FROM ({recall.search}) AS hit
 ORDER BY hit.score DESC, hit.namespace, hit.key
 OFFSET %(offset)s;
 

@@ -10,6 +10,7 @@ from lakemem.embedding import CheckedEmbedder
 from lakemem.errors import EmbedderUnavailableError
 from lakemem.operations.memories import Embedded
 from lakemem.protocols import Embedder
+from lakemem.questions import CommonWords
 from lakemem.waiting import call_blocking
 
 logger = logging.getLogger("lakemem")
@@ -22,10 +23,16 @@ class Embeddings:
         self._embedder = None if embedder is None else CheckedEmbedder(embedder)
         self._deadline = deadline
         self._failing = False
+        self.common_words = CommonWords()
 
     def by(self, embedder: Embedder) -> Embeddings:
         """The same, of another embedder."""
         return Embeddings(embedder, self._deadline)
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether there is an embedder, up or down."""
+        return self._embedder is not None
 
     def embed(self, text: str | None) -> Embedded:
         """Return the vector of a text; an empty one without a text, without an embedder, or while it is down.
@@ -45,7 +52,7 @@ class Embeddings:
             vectors = call_blocking(lambda: embedder.embed(wanted), deadline=self._deadline)
         except (EmbedderUnavailableError, TimeoutError) as error:
             self._note(failing=True, detail=str(error) or f"no answer within {self._deadline:g} s")
-            return [Embedded()] * len(texts)
+            return [Embedded(is_late=text is not None and bool(text.strip())) for text in texts]
         self._note(failing=False)
         found: dict[str | None, Embedded] = {
             text: Embedded.of(vector, embedder.model) for text, vector in zip(wanted, vectors, strict=True)

@@ -4,21 +4,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from lakemem._sync.database import Storage
 from lakemem._sync.embeddings import Embeddings
-from lakemem.operations import memories
-from lakemem.types import Hit
+from lakemem.dates import mentioned_periods
+from lakemem.embedding import blended
+from lakemem.operations import recall
+from lakemem.operations.recall import DEFAULT_RANKING, Between, Question
+from lakemem.questions import words_of
+from lakemem.ranking import Ranking
+from lakemem.types import Hit, MemoryKind
+from lakemem.waiting import monotonic
 
 
 class Recall:
-    """Searches what one owner remembers."""
+    """Searches what one owner remembers.
 
-    def __init__(self, storage: Storage, embeddings: Embeddings, owner: str) -> None:
+    Args:
+        also_read: the owners of shared scopes whose memories a search finds besides.
+    """
+
+    def __init__(self, storage: Storage, embeddings: Embeddings, owner: str, also_read: Sequence[str] = ()) -> None:
         self._storage = storage
         self._embeddings = embeddings
         self._owner = owner
+        self._also_read = tuple(also_read)
 
     @property
     def owner(self) -> str:
@@ -31,33 +43,122 @@ class Recall:
         *,
         namespace: Sequence[str] = (),
         filter: Mapping[str, Any] | None = None,
+        kind: MemoryKind | None = None,
         limit: int | None = 10,
         min_similarity: float | None = None,
+        as_of: datetime | None = None,
+        between: Between = (None, None),
+        asked_at: datetime | None = None,
+        neighbors: int = 0,
+        ranking: Ranking = DEFAULT_RANKING,
+        explain: bool = False,
     ) -> list[Hit]:
         """Return the memories that fit a question best, by meaning and by words, the best first.
 
         Without an embedder, or while it is down, the search goes by words alone, and `Hit.arms` says so.
 
         Args:
-            query: a question, or key words.
+            query: a question, or key words. A date or a period in it speaks for what happened then.
             namespace: the first labels of the namespaces to look in; by default all.
             filter: what their metadata must contain.
+            kind: ``"fact"`` or ``"turn"``; by default both.
             limit: how many at the most; None for all.
             min_similarity: leave out what is less similar in meaning than this, -1 to 1. What has no vector to
                 compare is found by its words all the same.
+            as_of: search what was held true at this moment; by default now.
+            between: (since, until): only what happened from the one moment on and before the other; None for no
+                bound. What has no `occurred_at` counts as having happened when it was saved.
+            asked_at: the moment that "yesterday" in the query refers to; by default now.
+            neighbors: how many turns before and after each hit, in the same thread, to bring along; 20 at the most.
+            ranking: what counts for how much.
+            explain: say of each hit how its score came about.
+
+        Raises:
+            InvalidInputError: an argument is not what it should be.
         """
-        embedded = self._embeddings.embed(memories.check_query(query))
-        return self._storage.run(
-            memories.search(
-                self._owner,
-                memories.check_query(query),
-                embedded,
-                namespace=namespace,
-                filter=filter,
-                limit=limit,
-                min_similarity=min_similarity,
-            )
+        found = self.search_many(
+            [query],
+            namespace=namespace,
+            filter=filter,
+            kind=kind,
+            limit=limit,
+            min_similarity=min_similarity,
+            as_of=as_of,
+            between=between,
+            asked_at=asked_at,
+            neighbors=neighbors,
+            ranking=ranking,
+            explain=explain,
         )
+        return found[0]
+
+    def search_many(
+        self,
+        queries: Sequence[str],
+        *,
+        namespace: Sequence[str] = (),
+        filter: Mapping[str, Any] | None = None,
+        kind: MemoryKind | None = None,
+        limit: int | None = 10,
+        min_similarity: float | None = None,
+        as_of: datetime | None = None,
+        between: Between = (None, None),
+        asked_at: datetime | None = None,
+        neighbors: int = 0,
+        ranking: Ranking = DEFAULT_RANKING,
+        explain: bool = False,
+    ) -> list[list[Hit]]:
+        """Ask several questions in one statement, and return what :meth:`search` returns for each."""
+        asked = [recall.check_query(query) for query in queries]
+        if not asked:
+            return []
+        started = monotonic()
+        model, questions = self._questions(asked, asked_at, ranking)
+        embedded = monotonic()
+        operation = recall.search(
+            self._owner,
+            questions,
+            model=model,
+            also_read=self._also_read,
+            namespace=namespace,
+            filter=filter,
+            kind=kind,
+            limit=limit,
+            min_similarity=min_similarity,
+            as_of=as_of,
+            between=between,
+            neighbors=neighbors,
+            ranking=ranking,
+            explain=explain,
+        )
+        found = self._storage.run(operation)
+        times = {"embedding_seconds": embedded - started, "search_seconds": monotonic() - embedded}
+        for question, some in zip(questions, found, strict=True):
+            if some.common is not None:
+                self._embeddings.common_words.learn(self._owner, question.words, some.common)
+        return [[recall.timed(hit, **times) for hit in some.hits] for some in found]
+
+    def _questions(
+        self, queries: Sequence[str], asked_at: datetime | None, ranking: Ranking
+    ) -> tuple[str | None, list[Question]]:
+        """The questions with their vectors, all asked for at once, and the model that made these."""
+        common = self._embeddings.common_words
+        told = [None if ranking.is_nearest else common.without(self._owner, words_of(query)) for query in queries]
+        texts = [*queries, *told] if ranking.dense else [None] * (2 * len(queries))
+        vectors = self._embeddings.embed_all(texts)
+        now = datetime.now(UTC) if asked_at is None else asked_at
+        questions = []
+        for query, whole, part in zip(queries, vectors, vectors[len(queries) :], strict=False):
+            both = whole.vector is not None and part.vector is not None
+            questions.append(
+                recall.question(
+                    query,
+                    whole=whole.vector,
+                    dense=blended(whole.vector or "", part.vector or "") if both else None,
+                    periods=mentioned_periods(query, now) if ranking.period else (),
+                )
+            )
+        return next((vector.model for vector in vectors if vector.model is not None), None), questions
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._owner}>"

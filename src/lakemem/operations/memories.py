@@ -13,7 +13,7 @@ from typing import Any
 
 from lakemem.errors import ConflictError, InvalidInputError, MemoryNotFoundError
 from lakemem.operations import Operation, Rows
-from lakemem.types import Hit, MemoryRecord, SearchArm
+from lakemem.types import MemoryRecord
 from lakemem.validation import (
     MAX_VALUE_BYTES,
     check_count,
@@ -37,10 +37,15 @@ _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A text's vector, as pgvector writes it, and the model that made it; both None without one."""
+    """A text's vector, as pgvector writes it, and the model that made it; both None without one.
+
+    Attributes:
+        is_late: whether there is no vector because the embedder is down, so that one is to come.
+    """
 
     vector: str | None = field(default=None, repr=False)
     model: str | None = None
+    is_late: bool = False
 
     @classmethod
     def of(cls, vector: str | None, model: str) -> Embedded:
@@ -236,45 +241,6 @@ def delete(owner: str, key: str, namespace: Sequence[str], *, erase: bool) -> Op
     )
 
 
-def search(
-    owner: str,
-    query: str,
-    embedded: Embedded,
-    *,
-    namespace: Sequence[str],
-    filter: Mapping[str, Any] | None,
-    limit: int | None,
-    min_similarity: float | None,
-    conditions: str = NO_CONDITIONS,
-) -> Operation[list[Hit]]:
-    if min_similarity is not None:
-        min_similarity = check_fraction("min_similarity", min_similarity, least=-1)
-    arms: tuple[SearchArm, ...] = ("lexical",) if embedded.vector is None else ("dense", "lexical")
-    return Operation(
-        statement="memories.search",
-        owner=owner,
-        parameters={
-            "owner": owner,
-            "query": query,
-            "namespace": check_namespace(namespace),
-            "filter": _filter(filter),
-            "conditions": conditions,
-            "limit": check_limit(limit),
-            "embedding": embedded.vector,
-            "embedding_model": embedded.model,
-            "min_similarity": min_similarity,
-            "arms": len(arms),
-        },
-        parse=lambda rows: [_hit(row, arms) for row in rows],
-        fallback=[],
-    )
-
-
-def check_query(query: str) -> str:
-    """The question, checked before anything is asked of the embedder."""
-    return indexable(check_text("query", query))
-
-
 def describe(key: str, value: Any) -> str:
     """A text for search: the words of the key (unless it was made up) and all that the value says."""
     parts = [] if _UUID.fullmatch(key) else [re.sub(r"[_\-./:]+", " ", key)]
@@ -338,19 +304,6 @@ def _record(row: tuple[Any, ...]) -> MemoryRecord:
         occurred_at=occurred_at,
         expires_at=expires_at,
         embedded=embedded,
-    )
-
-
-def _hit(row: tuple[Any, ...], arms: tuple[SearchArm, ...]) -> Hit:
-    *record, score, similarity, dense, lexical, terms = row
-    return Hit(
-        record=_record(tuple(record)),
-        score=score,
-        similarity=similarity,
-        dense=dense,
-        lexical=lexical,
-        matched_terms=tuple(terms or ()),
-        arms=arms,
     )
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from lakemem.errors import InvalidInputError
-from lakemem.operations import Operation, Rows, memories, together
+from lakemem.operations import Operation, Rows, memories, recall, together
 from lakemem.operations.memories import Draft, Embedded
 from lakemem.validation import check_count, check_identifier, check_namespace, check_seconds, encode_metadata
 
@@ -99,7 +99,7 @@ def search(
 ) -> Search:
     return Search(
         check_namespace(namespace),
-        memories.check_query(query) if query else None,
+        recall.check_query(query) if query else None,
         conditions(filter),
         check_count("limit", limit),
         check_count("offset", offset),
@@ -196,7 +196,7 @@ def write(owner: str, changes: Sequence[Change], embedded: Mapping[str, Embedded
         owner=owner,
         parameters={
             "owner": owner,
-            "namespaces": [_array(change.namespace) for change in changes],
+            "namespaces": [namespace_array(change.namespace) for change in changes],
             "keys": [change.key for change in changes],
             "values": [None if draft is None else draft.value for draft in drafts],
             "texts": [None if draft is None else draft.text for draft in drafts],
@@ -257,7 +257,7 @@ def _got(owner: str, gets: Sequence[Get], refresh: bool) -> Operation[dict[tuple
         owner=owner,
         parameters={
             "owner": owner,
-            "namespaces": [_array(namespace) for namespace, _ in distinct],
+            "namespaces": [namespace_array(namespace) for namespace, _ in distinct],
             "keys": [key for _, key in distinct],
         },
         parse=lambda rows: {(item.namespace, item.key): item for item in _items(rows)},
@@ -277,14 +277,13 @@ def _found(owner: str, asked: Search, embedded: Mapping[str, Embedded]) -> Opera
         )
         name = "items"
     else:
-        plain = memories.search(
+        vector = embedded[asked.query]
+        plain = recall.search(
             owner,
-            asked.query,
-            embedded[asked.query],
+            [recall.question(asked.query, whole=vector.vector)],
+            model=vector.model,
             namespace=asked.namespace,
-            filter=None,
             limit=asked.offset + asked.limit,
-            min_similarity=None,
             conditions=asked.conditions,
         )
         name = "search"
@@ -319,7 +318,7 @@ def _picked(place: int, address: tuple[tuple[str, ...], str] | None = None) -> C
     return lambda results: results[place].get(address)
 
 
-def _array(labels: Sequence[str]) -> str:
+def namespace_array(labels: Sequence[str]) -> str:
     """Labels as the text of an array, whose quoting is JSON's for all that a label may hold."""
     return f"{{{json.dumps(labels, ensure_ascii=False)[1:-1]}}}"
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from lakemem.operations import Operation, Rows
-from lakemem.operations.memories import check_query
+from lakemem.operations.recall import check_query
 from lakemem.types import Message, ThreadHit
 from lakemem.validation import MAX_IDENTIFIER_BYTES, MAX_INDEXED_TEXT, check_identifier, check_limit
 

@@ -60,7 +60,7 @@ def identify_trace(span: Span, *, thread_id: str | None, user_id: str | None) ->
 
 @contextmanager
 def _span(operation: Operation[Any], /, *, include_text: bool) -> Iterator[Callable[[Any], None]]:
-    is_retriever = include_text and operation.statement == "memories.search"
+    is_retriever = include_text and operation.statement in ("recall.search", "recall.nearest")
     failure: BaseException | None = None
     with mlflow.start_span(
         f"lakemem.{operation.statement}",

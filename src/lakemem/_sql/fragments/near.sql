@@ -1,0 +1,75 @@
+-- The current facts of the namespace that are `near` a text whose own key is not in use: by the similarity of vectors
+-- of one model, or by the share of their words in common. The scan compares vectors and counts words, no more, and what
+-- it needs of the text is computed once. Only the nearest are then read word by word.
+said AS MATERIALIZED (
+    SELECT
+        %(embedding)s::text::{vector}.halfvec AS vector, tsvector_to_array(tsv) AS lexemes, length(tsv) AS length,
+        -- Of a text that is much longer or shorter, too few words can be the same.
+        length(tsv) * %(overlap)s::float8 AS least, length(tsv) / %(overlap)s::float8 AS most
+    FROM to_tsvector('pg_catalog.english', %(text)s::text) AS tsv
+), counted AS MATERIALIZED (
+    SELECT ctid AS place, similarity, common::float8 / nullif(length + (SELECT length FROM said) - common, 0) AS overlap
+    FROM (
+        SELECT
+            ctid, length,
+            CASE
+                WHEN embedding_model = %(embedding_model)s
+                    THEN -(embedding OPERATOR({vector}.<#>) (SELECT vector FROM said))
+                WHEN next_embedding_model = %(embedding_model)s
+                    THEN -(next_embedding OPERATOR({vector}.<#>) (SELECT vector FROM said))
+            END AS similarity,
+            CASE WHEN length BETWEEN (SELECT least FROM said) AND (SELECT most FROM said)
+                THEN length - length(ts_delete(tsv, (SELECT lexemes FROM said)))
+            END AS common
+        FROM {schema}.memories
+        WHERE owner = %(owner)s AND namespace = %(namespace)s::text[] AND valid_to IS NULL AND kind = 'fact'
+            AND key <> %(key)s AND {alive} AND NOT EXISTS (SELECT FROM held)
+        OFFSET 0
+    ) AS compared
+    WHERE similarity >= %(link)s::float8 OR common >= %(overlap)s::float8 * (
+        length + (SELECT length FROM said) - common
+    )
+), alike AS MATERIALIZED (
+    SELECT m.*, nearest.similarity, nearest.score
+    FROM (
+        SELECT place, similarity, greatest(similarity, overlap) AS score
+        FROM counted
+        ORDER BY score DESC, place
+        LIMIT 8
+    ) AS nearest
+    CROSS JOIN LATERAL (
+        SELECT
+            key, version, expires_at, text,
+            -- A merge keeps the memory that is there and drops the new one, which must not say anything beside its text.
+            metadata @> %(metadata)s::jsonb AND (%(text_says_all)s::boolean OR content_hash = %(content_hash)s::bytea)
+                AND (%(occurred_at)s::timestamptz IS NULL OR coalesce(occurred_at = %(occurred_at)s, false))
+                AND (%(valid_from)s::timestamptz IS NULL OR valid_from <= %(valid_from)s) AS says_all
+        FROM {schema}.memories WHERE ctid = nearest.place LIMIT 1
+    ) AS m
+), phrased AS MATERIALIZED (
+    -- A text as its words, and as their stems without those that change little. An ending in "-ed" is kept, for it
+    -- makes a fact one of the past.
+    SELECT
+        key, array_agg(word ORDER BY place) AS words,
+        array_agg(
+            coalesce((ts_lexize('pg_catalog.english_stem', word))[1], word)
+                || CASE WHEN right(word, 2) = 'ed' THEN '-ed' ELSE '' END
+            ORDER BY place
+        ) FILTER (WHERE word <> ALL ('{{a,an,am,are,be,being,is,that}}')) AS stems
+    FROM (SELECT key, text FROM alike UNION ALL SELECT NULL, %(text)s FROM said WHERE EXISTS (SELECT FROM alike)) AS texts
+    CROSS JOIN LATERAL regexp_split_to_table(
+        regexp_replace(replace(lower(text), '’', ''''), '(\w)n''t\M', '\1 not', 'g'), '\s+'
+    ) WITH ORDINALITY AS piece (piece, place)
+    CROSS JOIN LATERAL rtrim(piece, '.,;:!') AS word
+    WHERE word NOT IN ('', 'the')
+    GROUP BY key
+), near AS MATERIALIZED (
+    SELECT
+        alike.key, alike.version, alike.expires_at, alike.score,
+        alike.says_all AND coalesce(
+            theirs.words = ours.words OR theirs.stems = ours.stems AND alike.similarity >= %(merge)s::float8, false
+        ) AS is_twin
+    FROM alike
+        LEFT JOIN phrased AS theirs ON theirs.key = alike.key
+        LEFT JOIN phrased AS ours ON ours.key IS NULL
+)

@@ -1,0 +1,219 @@
+-- What a question finds among memories.
+--
+-- No index serves the conditions of a search behind row-level security, for neither distances nor text search are
+-- leakproof: the owner's btree leads the plan, and the scope is read whole. Every step is MATERIALIZED: inlined, one
+-- may run once a row. A row's place (ctid) stands for it within the statement: it holds still for one snapshot, is
+-- small, and finds the row again at once.
+
+-- name: settings
+-- Nothing is known of how large a scope is when the plan is made, so the plan is held to what is right for all: the
+-- owner's index, and hash joins. Looking a row up by its place remains a nested loop, for there is no other way.
+SELECT
+    set_config('jit', 'off', true), set_config('work_mem', '64MB', true), set_config('enable_seqscan', 'off', true),
+    set_config('enable_nestloop', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true),
+    set_config('lakemem.also_read', %(also_read)s::text[]::text, true);
+
+-- name: rows
+-- What a search is confined to: what was current then, of the owner and of the scopes that it also reads.
+SELECT
+    m.ctid AS place, m.owner, m.thread_id, m.position, m.length, m.tsv, m.embedding_model, m.embedding,
+    m.next_embedding_model, m.next_embedding
+FROM (
+    SELECT ctid, * FROM {schema}.memories
+    WHERE owner = %(owner)s AND valid_to IS NULL AND valid_from <= coalesce(%(as_of)s::timestamptz, 'infinity')
+    UNION ALL
+    SELECT ctid, * FROM {schema}.memories
+    WHERE %(as_of)s::timestamptz IS NOT NULL AND owner = %(owner)s
+        AND valid_from <= %(as_of)s::timestamptz AND valid_to > %(as_of)s::timestamptz
+    UNION ALL
+    SELECT ctid, * FROM {schema}.memories
+    WHERE %(also_read)s::text[] <> '{{}}' AND owner = ANY (%(also_read)s::text[]) AND owner <> %(owner)s
+        AND valid_from <= coalesce(%(as_of)s::timestamptz, 'infinity')
+        AND (valid_to IS NULL OR valid_to > %(as_of)s::timestamptz)
+) AS m
+WHERE (m.expires_at IS NULL OR m.expires_at > coalesce(%(as_of)s::timestamptz, now()))
+    AND (%(namespace)s::text[] = '{{}}' OR m.namespace[1:cardinality(%(namespace)s::text[])] = %(namespace)s::text[])
+    AND (%(since)s::timestamptz IS NULL OR coalesce(m.occurred_at, m.valid_from) >= %(since)s::timestamptz)
+    AND (%(until)s::timestamptz IS NULL OR coalesce(m.occurred_at, m.valid_from) < %(until)s::timestamptz)
+    -- Looked up where it is asked for: to read the last columns of every row would take as long as the search itself.
+    AND (
+        (%(filter)s::jsonb = '{{}}' AND %(conditions)s::jsonb = '[]' AND %(kind)s::text IS NULL)
+        OR EXISTS (
+            SELECT
+            FROM {schema}.memories AS whole
+            WHERE whole.ctid = m.ctid AND whole.metadata @> %(filter)s::jsonb
+                AND whole.kind = coalesce(%(kind)s::text, whole.kind) AND {matches}
+        )
+    );
+
+-- name: search
+-- For each question the best memories. The dense arm is the distance of the vectors; the lexical arm the rarity of
+-- those words of the question that stand in a memory, less where it is long (BM25, each word counted once). Each arm
+-- is scaled to 0..1 within the scope. The best by their sum make the short list; with it go the turns beside them. On
+-- these the small terms are added.
+WITH {asked}
+SELECT
+    {memory_columns}, asked.number, hit.score::float8, hit.similarity::float8, hit.dense::float8, hit.lexical::float8, hit.terms,
+    hit.dense_rank, hit.lexical_rank, hit.beside::float8, hit.of_thread::float8, hit.in_period, hit.labelled,
+    hit.memories, hit.common, around.turns::text
+FROM asked
+CROSS JOIN LATERAL (
+    WITH terms AS MATERIALIZED (
+        SELECT lexeme, quote_literal(lexeme)::tsquery AS query
+        FROM unnest(tsvector_to_array(to_tsvector('pg_catalog.english', asked.query))) AS lexeme
+        -- A question may be a page long. What is long is likely to be rare.
+        ORDER BY length(lexeme) DESC, lexeme
+        LIMIT 64
+    ), any_term AS MATERIALIZED (
+        SELECT string_agg(query::text, ' | ')::tsquery AS query FROM terms
+    ), scope AS MATERIALIZED (
+        SELECT
+            m.place, m.owner, m.thread_id, m.position, m.length,
+            CASE WHEN %(lexical)s::float8 > 0 AND m.tsv @@ any_term.query THEN m.tsv END AS tsv,
+            -({vector_of_m} OPERATOR({vector}.<#>) asked.dense) AS similarity
+        FROM ({recall.rows}) AS m CROSS JOIN any_term
+    ), bounds AS MATERIALIZED (
+        SELECT
+            count(*) AS memories, avg(length) AS length, min(similarity) AS lowest,
+            nullif(max(similarity) - min(similarity), 0) AS width
+        FROM scope
+    ), rarity AS MATERIALIZED (
+        SELECT
+            t.lexeme, t.query, count(*) AS memories,
+            ln(1 + (min(bounds.memories) - count(*) + 0.5) / (count(*) + 0.5)) AS weight
+        FROM scope AS s CROSS JOIN terms AS t CROSS JOIN bounds
+        WHERE s.tsv IS NOT NULL AND s.tsv @@ t.query
+        GROUP BY t.lexeme, t.query
+    ), worded AS MATERIALIZED (
+        SELECT
+            s.place, s.owner, s.thread_id, s.position, s.similarity,
+            CASE WHEN s.tsv IS NOT NULL THEN
+                (SELECT sum(r.weight) FROM rarity AS r WHERE s.tsv @@ r.query) / (1 + %(saturation)s::float8 * (
+                    1 - %(length_share)s::float8 + %(length_share)s::float8 * s.length / bounds.length::float8
+                ))
+            END AS weight
+        FROM scope AS s CROSS JOIN bounds
+    ), scaled AS MATERIALIZED (
+        SELECT
+            w.place, w.owner, w.thread_id, w.position,
+            CASE WHEN w.similarity IS NOT NULL
+                THEN coalesce((w.similarity - bounds.lowest) / bounds.width, 1)
+            END AS dense,
+            w.weight / best.weight AS lexical
+        FROM worded AS w CROSS JOIN bounds CROSS JOIN (SELECT nullif(max(weight), 0) AS weight FROM worded) AS best
+        WHERE w.similarity IS NOT NULL OR w.weight IS NOT NULL
+    ), placed AS MATERIALIZED (
+        -- The places in the arms cost a sort of the scope each.
+        SELECT *, NULL::bigint AS dense_rank, NULL::bigint AS lexical_rank FROM scaled WHERE NOT %(ranked)s::boolean
+        UNION ALL
+        SELECT
+            *, CASE WHEN dense IS NOT NULL THEN rank() OVER (ORDER BY dense DESC NULLS LAST) END,
+            CASE WHEN lexical IS NOT NULL THEN rank() OVER (ORDER BY lexical DESC NULLS LAST) END
+        FROM scaled WHERE %(ranked)s::boolean
+    ), fused AS MATERIALIZED (
+        SELECT
+            *, CASE WHEN %(rrf)s::float8 IS NULL
+                THEN %(dense)s::float8 * coalesce(dense, 0) + %(lexical)s::float8 * coalesce(lexical, 0)
+                ELSE %(dense)s::float8 * coalesce(1 / (%(rrf)s::float8 + dense_rank), 0)
+                    + %(lexical)s::float8 * coalesce(1 / (%(rrf)s::float8 + lexical_rank), 0)
+            END AS base
+        FROM placed
+    ), shortlist AS MATERIALIZED (
+        SELECT * FROM fused ORDER BY base DESC, place LIMIT %(shortlist)s::bigint
+    ), lifted AS MATERIALIZED (
+        SELECT f.place, max(s.base) AS base
+        FROM shortlist AS s CROSS JOIN (VALUES (-1), (1)) AS step (length)
+            JOIN fused AS f ON f.owner = s.owner AND f.thread_id = s.thread_id AND f.position = s.position + step.length
+        WHERE %(beside)s::float8 > 0
+        GROUP BY f.place
+    ), threads AS MATERIALIZED (
+        SELECT owner, thread_id, max(base) AS base FROM shortlist WHERE thread_id IS NOT NULL GROUP BY owner, thread_id
+    ), pool AS MATERIALIZED (
+        SELECT f.*, lifted.base AS beside, threads.base AS of_thread
+        FROM fused AS f
+            LEFT JOIN lifted USING (place)
+            LEFT JOIN threads ON threads.owner = f.owner AND threads.thread_id = f.thread_id
+        WHERE lifted.base IS NOT NULL OR f.place IN (SELECT place FROM shortlist)
+    ), looked_up AS MATERIALIZED (
+        SELECT
+            pool.*, m.occurred_at, m.valid_from, m.labels, m.importance, m.tsv,
+            -({vector_of_m} OPERATOR({vector}.<#>) asked.whole) AS similarity
+        FROM pool CROSS JOIN LATERAL (
+            SELECT * FROM {schema}.memories WHERE ctid = pool.place LIMIT 1
+        ) AS m
+    ), named AS MATERIALIZED (
+        -- A label tells memories apart only where the question names one of them alone.
+        SELECT array_agg(DISTINCT label) AS labels
+        FROM looked_up CROSS JOIN unnest(labels) AS label
+        WHERE label = ANY (asked.names)
+    ), best AS MATERIALIZED (
+        SELECT
+            *, (
+                base + %(beside)s::float8 * coalesce(beside, 0) + %(thread)s::float8 * coalesce(of_thread, 0)
+                + %(small)s::float8 * (
+                    %(period)s::float8 * in_period::integer + %(label)s::float8 * labelled::integer
+                    + %(importance)s::float8 * importance
+                    + %(recency)s::float8 * 2 ^ (-greatest(age, 0) / %(half_life)s::float8)
+                )
+            ) / %(whole)s::float8 AS score
+        FROM (
+            SELECT
+                looked_up.*, coalesce(cardinality(named.labels) = 1 AND looked_up.labels @> named.labels, false) AS labelled,
+                extract(epoch FROM now() - coalesce(occurred_at, valid_from))::float8 AS age,
+                EXISTS (
+                    SELECT
+                    FROM jsonb_to_recordset(asked.periods)
+                        AS period (since timestamptz, until timestamptz, month integer, day integer)
+                    WHERE coalesce(occurred_at >= period.since, occurred_at IS NOT NULL)
+                        AND coalesce(occurred_at < period.until, occurred_at IS NOT NULL)
+                        AND coalesce(extract(month FROM occurred_at AT TIME ZONE 'UTC') = period.month, true)
+                        AND coalesce(extract(day FROM occurred_at AT TIME ZONE 'UTC') = period.day, true)
+                ) AS in_period
+            FROM looked_up CROSS JOIN named
+        ) AS weighed
+        -- Where one side has no vector, nothing is known of the similarity: then the words alone decide.
+        WHERE %(min_similarity)s::float8 IS NULL OR coalesce(similarity >= %(min_similarity)s::float8, true)
+        ORDER BY score DESC, place
+        LIMIT %(limit)s::bigint
+    ), common AS MATERIALIZED (
+        -- The words of the question that stand in so many memories, or name so many, that they tell little apart.
+        SELECT array_agg(word) AS words
+        FROM unnest(asked.words) AS word CROSS JOIN bounds CROSS JOIN named
+        WHERE lower(word) = ANY (named.labels) OR bounds.memories >= 20 AND EXISTS (
+            SELECT FROM rarity AS r
+            WHERE r.memories > 0.15 * bounds.memories
+                AND r.lexeme = ANY (tsvector_to_array(to_tsvector('pg_catalog.english', word)))
+        )
+    )
+    SELECT
+        best.*, bounds.memories, common.words AS common,
+        ARRAY(SELECT r.lexeme FROM rarity AS r WHERE best.tsv @@ r.query ORDER BY r.weight DESC, r.lexeme) AS terms
+    FROM best CROSS JOIN bounds CROSS JOIN common
+) AS hit
+CROSS JOIN LATERAL (SELECT * FROM {schema}.memories WHERE ctid = hit.place LIMIT 1) AS m
+LEFT JOIN LATERAL ({turns_around}) AS around ON true
+ORDER BY asked.number, hit.score DESC, m.namespace, m.key;
+
+-- name: nearest
+-- For each question the memories that are nearest by their vectors alone, exactly.
+WITH {asked}
+SELECT
+    {memory_columns}, asked.number, hit.similarity::float8, hit.similarity::float8, hit.similarity::float8,
+    NULL::float8, NULL::text[], NULL::bigint, NULL::bigint, NULL::float8, NULL::float8, false, false,
+    NULL::bigint, NULL::text[], around.turns::text
+FROM asked
+CROSS JOIN LATERAL (
+    SELECT m.place, m.owner, m.thread_id, m.position, -m.distance AS similarity
+    FROM (
+        SELECT
+            m.place, m.owner, m.thread_id, m.position,
+            {vector_of_m} OPERATOR({vector}.<#>) asked.whole AS distance
+        FROM ({recall.rows}) AS m
+    ) AS m
+    WHERE m.distance <= -coalesce(%(min_similarity)s::float8, '-infinity')
+    ORDER BY m.distance
+    LIMIT %(limit)s::bigint
+) AS hit
+CROSS JOIN LATERAL (SELECT * FROM {schema}.memories WHERE ctid = hit.place LIMIT 1) AS m
+LEFT JOIN LATERAL ({turns_around}) AS around ON true
+ORDER BY asked.number, hit.similarity DESC, m.namespace, m.key;
