@@ -15,7 +15,7 @@ from langgraph.types import Command, interrupt
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from lakemem import Lakebase, Memory, TokenUsage, Window
+from lakemem import CallableEmbedder, ConfigurationError, Lakebase, Memory, TokenUsage, Window
 from lakemem._sql import bind_statements
 from lakemem.cli import main
 from lakemem.grants import RIGHTS, Missing, grant_statements, missing_rights
@@ -268,3 +268,19 @@ def test_a_role_that_is_missing_outside_of_a_lakebase_is_not_made(
 ) -> None:
     assert main(["grants", "--to", "nobody", "--apply", "--dsn", make_conninfo(**target.parameters)]) == 1
     assert "CREATE ROLE" in capsys.readouterr().err
+
+
+def test_an_app_sees_nothing_of_the_memories_of_everybody(
+    owner: psycopg.Connection[Any], role: Role, target: Lakebase
+) -> None:
+    grant(owner, role)
+    embedder = CallableEmbedder(lambda texts: [[1.0]] * len(texts), model="one", dimensions=1)
+    with Memory(role.target) as memory:
+        memory.for_user("alice").save("secret", 1)
+        with pytest.raises(ConfigurationError, match="only the owner of the tables"):
+            memory.reembed(embedder)
+    for connection, seen in ((connect(role.target), 0), (owner, 1)):
+        connection.execute("SELECT set_config('lakemem.owner', 'maintenance', false)")
+        assert connection.execute("SELECT count(*) FROM lakemem.memories").fetchone() == (seen,)
+        assert connection.execute("UPDATE lakemem.memories SET importance = 0 RETURNING 1").fetchall() == []
+        assert connection.execute("DELETE FROM lakemem.memories RETURNING 1").fetchall() == []

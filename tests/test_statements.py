@@ -25,8 +25,12 @@ OWNER = "user:alice 7"
 # Values for parameters, by their names; the others are NULL.
 PARAMETERS: dict[str, Any] = {
     "addresses": '[{"namespace": ["preferences"], "key": "key 7"}]',
+    "after_key": "",
+    "after_namespace": [],
+    "after_owner": "",
     "after_position": 0,
     "after_thread": "",
+    "after_version": 0,
     "arms": 2,
     "before": "9",
     "blobs": [b"blob"],
@@ -37,6 +41,7 @@ PARAMETERS: dict[str, Any] = {
     "conditions": "[]",
     "content_hash": b"hash",
     "content_hashes": [b"hash"],
+    "current": True,
     "depth": 2,
     "embedding": str([0.1] * 64),
     "embedding_model": "model/64",
@@ -60,6 +65,7 @@ PARAMETERS: dict[str, Any] = {
     "max_items": 100,
     "max_text": 1_000,
     "metadata": "{}",
+    "model": "model/64",
     "namespace": ["preferences"],
     "namespaces": ['{"preferences"}'],
     "offset": 0,
@@ -68,6 +74,7 @@ PARAMETERS: dict[str, Any] = {
     "position": 3,
     "query": "Which words are common?",
     "ranked": 1_000,
+    "replace": True,
     "sets_expiry": True,
     "sets_metadata": True,
     "sets_title": True,
@@ -77,6 +84,7 @@ PARAMETERS: dict[str, Any] = {
     "task_id": "task",
     "task_path": "",
     "text": "some words",
+    "text_hashes": [b"hash"],
     "texts": ["some words"],
     "thread_id": "thread 7",
     "title": "A title",
@@ -202,11 +210,20 @@ def test_only_the_preparation_of_migrations_is_a_script() -> None:
     assert {"schema.ensure_migrations"} == SCRIPTS
 
 
+# As owners that nobody is.
+OF_NOBODY = {
+    "store.owners_of_expired",
+    "sweeping.threads",
+    "sweeping.owners_of_old_writes",
+    "reembedding.counts",
+    "reembedding.unfilled",
+    "reembedding.unmoved",
+}
+
 OF_OWNERS = sorted(
     name
     for name, text in STATEMENTS.items()
-    if re.search(r'"lakemem"\.(thread|checkpoint|memor|applied_writes)', text)
-    and name not in SCRIPTS | {"store.owners_of_expired", "sweeping.threads", "sweeping.owners_of_old_writes"}
+    if re.search(r'"lakemem"\.(thread|checkpoint|memor|applied_writes)', text) and name not in SCRIPTS | OF_NOBODY
 )
 
 
@@ -226,3 +243,15 @@ def test_every_statement_finds_its_rows_by_their_owner(
 def test_a_scan_of_a_whole_table_would_be_noticed(connection: psycopg.Connection[Any]) -> None:
     prepare_text(connection, "SELECT * FROM lakemem.migrations WHERE name = $1")
     assert scanned_without_owner(explain(connection, ["key"], "force_custom_plan")) == ["Seq Scan on migrations"]
+
+
+@pytest.mark.parametrize("name", ["reembedding.unfilled", "reembedding.unmoved"])
+def test_a_page_of_all_memories_begins_where_the_one_before_ended(
+    connection: psycopg.Connection[Any], name: str
+) -> None:
+    parameters = prepare(connection, name)
+    connection.execute(STATEMENTS["maintenance.in_order"].replace("true", "false"))
+    plan = explain(connection, parameters, "force_generic_plan")
+    [scan] = [node for node in plan if node["Node Type"] == "Index Scan" and node["Index Name"] == "memories_pkey"]
+    assert scan["Index Cond"].startswith("(ROW(owner, key, version) >= ROW(")
+    assert "Sort" not in {node["Node Type"] for node in plan}

@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from lakemem.windows import estimate_tokens as estimate_tokens
 
 
+    from lakemem.types import Proposal as Proposal
+    from lakemem.types import Reembedded as Reembedded
 __version__ = "0.1.0"
 
 _ROOMS = {
@@ -139,4 +141,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
+        "Proposal",
+        "Reembedded",
     return sorted({*globals(), *_ROOM_OF})

@@ -97,7 +97,7 @@ def test_every_table_is_confined_also_for_its_owner(target: Lakebase) -> None:
         ORDER BY c.relname
         """,
     )
-    more = {"memories": ["also_read", "expired"], "threads": ["sweep"], "applied_writes": ["sweep"]}
+    more = {"memories": ["also_read", "expired", "maintenance"], "threads": ["sweep"], "applied_writes": ["sweep"]}
     expected = [(name, True, True, sorted([*more.get(name, []), "owner_only"])) for name in TABLES]
     assert tables == sorted([*expected, ("migrations", True, True, ["everybody"])])
 

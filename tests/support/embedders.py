@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -49,3 +50,29 @@ class HangingEmbedder(TopicEmbedder):
     def embed(self, texts: Sequence[str]) -> Any:
         self.released.wait(timeout=30)
         return super().embed(texts)
+
+
+class HashEmbedder:
+    """Vectors that depend on the model and the whole text: no two are alike, and each can be told again.
+
+    Args:
+        model: its name.
+        dimensions: how long its vectors are.
+        refuses: a word; a text that has it fails, and with it every call for it.
+    """
+
+    def __init__(self, model: str, dimensions: int = 8, *, refuses: str | None = None) -> None:
+        self.model = model
+        self.dimensions = dimensions
+        self.refuses = refuses
+        self.texts: list[str] = []
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        if self.refuses is not None and any(self.refuses in text for text in texts):
+            raise ValueError("a text is too long")
+        self.texts.extend(texts)
+        return [self._vector(text) for text in texts]
+
+    def _vector(self, text: str) -> list[float]:
+        digest = hashlib.shake_256(f"{self.model} {text}".encode()).digest(self.dimensions)
+        return [byte - 127.5 for byte in digest]

@@ -8,13 +8,15 @@ from types import TracebackType
 
 from lakemem._async.database import AsyncDatabase, AsyncStorage
 from lakemem._async.embeddings import AsyncEmbeddings
+from lakemem._async.jobs import AsyncWorker
+from lakemem._async.reembedding import AsyncReembedding
 from lakemem._async.scoped import AsyncScopedMemory
 from lakemem._async.sweeping import AsyncSweep
 from lakemem.connecting import connector_for
 from lakemem.protocols import CredentialProvider, Embedder
 from lakemem.schema import schema_name
 from lakemem.target import Lakebase
-from lakemem.types import Health, Retention, Swept
+from lakemem.types import Health, Reembedded, Retention, Swept
 from lakemem.validation import check_identifier
 
 
@@ -138,6 +140,80 @@ class AsyncMemory:
             progress: is told what was removed so far, after each batch.
         """
         return await AsyncSweep(self._storage, retention, progress).run()
+
+    async def reembed(
+        self,
+        embedder: Embedder,
+        *,
+        finish: bool = False,
+        replace: bool = False,
+        dry_run: bool = False,
+        progress: Callable[[Reembedded], None] | None = None,
+    ) -> Reembedded:
+        """Change the embedder of the memories of all owners, while they are searched and written to.
+
+        Each version gets a vector of the new embedder besides the one it has, the current ones first. A search finds
+        by either embedder what has a vector of it. So call this, start the app anew with the new embedder, and call
+        this once more with `finish`. It goes in batches, each of them one transaction, and may be stopped and begun
+        again, also by several processes at once. Run it as the owner of the tables.
+
+        Args:
+            embedder: the new one.
+            finish: when the app has the new embedder: fill what is left, and let the new vectors take the place of
+                the old ones.
+            replace: drop the vectors of another change that was begun and is not to be finished.
+            dry_run: change nothing, and say what there is to do.
+            progress: is told what was done so far, after each batch.
+
+        Raises:
+            ConfigurationError: this login does not own the tables.
+            ConflictError: another change was begun, and not finished.
+            EmbedderUnavailableError: the embedder failed. What was done is kept.
+            EmbeddingError: the embedder returned something that is not a vector. What was done is kept.
+        """
+        reembedding = AsyncReembedding(self._storage, embedder, replace=replace, progress=progress)
+        if dry_run:
+            return await reembedding.look()
+        filled = await reembedding.fill()
+        return await reembedding.move() if finish else filled
+
+    def worker(
+        self,
+        extractor: Extractor | None = None,
+        *,
+        deadline: float = 60.0,
+        lease: float = 180.0,
+        interval: float = 1.0,
+        max_attempts: int = 8,
+        pause: float = 5.0,
+        max_pause: float = 3600.0,
+    ) -> AsyncWorker:
+        """What does the jobs of all owners: it extracts facts from what they remember, and fills in late vectors. No I/O.
+
+        Args:
+            extractor: finds facts; without one, only vectors are filled in.
+            deadline: seconds to wait for the extractor.
+            lease: seconds after which another worker may take over what this one has begun.
+            interval: seconds between two looks for jobs when there are none.
+            max_attempts: how often a job is tried before it is given up.
+            pause, max_pause: seconds before the second attempt, and at the most before any; each pause is twice as
+                long as the one before.
+
+        Raises:
+            ConfigurationError: there is neither an extractor nor an embedder.
+            InvalidInputError: a number cannot be.
+        """
+        return AsyncWorker(
+            self._storage,
+            self._embeddings,
+            extractor,
+            deadline=deadline,
+            lease=lease,
+            interval=interval,
+            max_attempts=max_attempts,
+            pause=pause,
+            max_pause=max_pause,
+        )
 
     def for_user(self, user_id: str) -> AsyncScopedMemory:
         """The memory of one user. The database itself confines what follows to it. No I/O.
