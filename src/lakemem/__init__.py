@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from lakemem.types import Hit as Hit
     from lakemem.types import MemoryRecord as MemoryRecord
     from lakemem.types import Message as Message
+    from lakemem.types import Reembedded as Reembedded
     from lakemem.types import RequestContext as RequestContext
     from lakemem.types import Retention as Retention
     from lakemem.types import Swept as Swept
@@ -63,8 +64,6 @@ if TYPE_CHECKING:
     from lakemem.windows import estimate_tokens as estimate_tokens
 
 
-    from lakemem.types import Proposal as Proposal
-    from lakemem.types import Reembedded as Reembedded
 __version__ = "0.1.0"
 
 _ROOMS = {
@@ -124,6 +123,7 @@ _ROOMS = {
         "ThreadInfo",
         "TokenUsage",
         "Turn",
+        "Reembedded",
     ),
     "lakemem.windows": ("Window", "estimate_tokens"),
 }
@@ -141,6 +141,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-        "Proposal",
-        "Reembedded",
     return sorted({*globals(), *_ROOM_OF})

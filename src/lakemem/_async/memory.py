@@ -8,7 +8,6 @@ from types import TracebackType
 
 from lakemem._async.database import AsyncDatabase, AsyncStorage
 from lakemem._async.embeddings import AsyncEmbeddings
-from lakemem._async.jobs import AsyncWorker
 from lakemem._async.reembedding import AsyncReembedding
 from lakemem._async.scoped import AsyncScopedMemory
 from lakemem._async.sweeping import AsyncSweep
@@ -176,44 +175,6 @@ class AsyncMemory:
             return await reembedding.look()
         filled = await reembedding.fill()
         return await reembedding.move() if finish else filled
-
-    def worker(
-        self,
-        extractor: Extractor | None = None,
-        *,
-        deadline: float = 60.0,
-        lease: float = 180.0,
-        interval: float = 1.0,
-        max_attempts: int = 8,
-        pause: float = 5.0,
-        max_pause: float = 3600.0,
-    ) -> AsyncWorker:
-        """What does the jobs of all owners: it extracts facts from what they remember, and fills in late vectors. No I/O.
-
-        Args:
-            extractor: finds facts; without one, only vectors are filled in.
-            deadline: seconds to wait for the extractor.
-            lease: seconds after which another worker may take over what this one has begun.
-            interval: seconds between two looks for jobs when there are none.
-            max_attempts: how often a job is tried before it is given up.
-            pause, max_pause: seconds before the second attempt, and at the most before any; each pause is twice as
-                long as the one before.
-
-        Raises:
-            ConfigurationError: there is neither an extractor nor an embedder.
-            InvalidInputError: a number cannot be.
-        """
-        return AsyncWorker(
-            self._storage,
-            self._embeddings,
-            extractor,
-            deadline=deadline,
-            lease=lease,
-            interval=interval,
-            max_attempts=max_attempts,
-            pause=pause,
-            max_pause=max_pause,
-        )
 
     def for_user(self, user_id: str) -> AsyncScopedMemory:
         """The memory of one user. The database itself confines what follows to it. No I/O.
