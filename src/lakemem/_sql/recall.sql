@@ -74,71 +74,85 @@ CROSS JOIN LATERAL (
         FROM ({recall.rows}) AS m CROSS JOIN any_term
     ), bounds AS MATERIALIZED (
         SELECT
-            count(*) AS memories, avg(length) AS length, min(similarity) AS lowest,
+            count(*) AS memories, avg(length)::float8 AS length, min(similarity) AS lowest,
             nullif(max(similarity) - min(similarity), 0) AS width
         FROM scope
     ), rarity AS MATERIALIZED (
         SELECT
             t.lexeme, t.query, count(*) AS memories,
-            ln(1 + (min(bounds.memories) - count(*) + 0.5) / (count(*) + 0.5)) AS weight
+            ln(1 + (min(bounds.memories) - count(*) + 0.5)::float8 / (count(*) + 0.5)::float8) AS weight
         FROM scope AS s CROSS JOIN terms AS t CROSS JOIN bounds
         WHERE s.tsv IS NOT NULL AND s.tsv @@ t.query
         GROUP BY t.lexeme, t.query
     ), worded AS MATERIALIZED (
         SELECT
             s.place, s.owner, s.thread_id, s.position, s.similarity,
-            CASE WHEN s.tsv IS NOT NULL THEN
-                (SELECT sum(r.weight) FROM rarity AS r WHERE s.tsv @@ r.query) / (1 + %(saturation)s::float8 * (
-                    1 - %(length_share)s::float8 + %(length_share)s::float8 * s.length / bounds.length::float8
-                ))
-            END AS weight
+            (SELECT sum(r.weight) FROM rarity AS r WHERE s.tsv @@ r.query) / (1 + %(saturation)s::float8 * (
+                1 - %(length_share)s::float8 + %(length_share)s::float8 * s.length / bounds.length
+            )) AS weight
         FROM scope AS s CROSS JOIN bounds
-    ), scaled AS MATERIALIZED (
+        WHERE s.tsv IS NOT NULL
+    ), scales AS MATERIALIZED (
+        SELECT lowest, width, (SELECT nullif(max(weight), 0) FROM worded) AS weight FROM bounds
+    ), nearest AS MATERIALIZED (
+        SELECT *, rank() OVER (ORDER BY similarity DESC) AS rank
+        FROM (
+            SELECT place, owner, thread_id, position, similarity FROM scope
+            WHERE similarity IS NOT NULL ORDER BY similarity DESC, place LIMIT %(shortlist)s::bigint
+        ) AS best
+    ), best_worded AS MATERIALIZED (
+        SELECT *, rank() OVER (ORDER BY weight DESC) AS rank
+        FROM (SELECT * FROM worded ORDER BY weight DESC, place LIMIT %(shortlist)s::bigint) AS best
+    ), listed AS MATERIALIZED (
+        SELECT place, owner, thread_id, position, similarity FROM nearest
+        UNION
+        SELECT place, owner, thread_id, position, similarity FROM best_worded
+    ), shortlist AS MATERIALIZED (
         SELECT
-            w.place, w.owner, w.thread_id, w.position,
-            CASE WHEN w.similarity IS NOT NULL
-                THEN coalesce((w.similarity - bounds.lowest) / bounds.width, 1)
-            END AS dense,
-            w.weight / best.weight AS lexical
-        FROM worded AS w CROSS JOIN bounds CROSS JOIN (SELECT nullif(max(weight), 0) AS weight FROM worded) AS best
-        WHERE w.similarity IS NOT NULL OR w.weight IS NOT NULL
-    ), placed AS MATERIALIZED (
-        -- The places in the arms cost a sort of the scope each.
-        SELECT *, NULL::bigint AS dense_rank, NULL::bigint AS lexical_rank FROM scaled WHERE NOT %(ranked)s::boolean
-        UNION ALL
-        SELECT
-            *, CASE WHEN dense IS NOT NULL THEN rank() OVER (ORDER BY dense DESC NULLS LAST) END,
-            CASE WHEN lexical IS NOT NULL THEN rank() OVER (ORDER BY lexical DESC NULLS LAST) END
-        FROM scaled WHERE %(ranked)s::boolean
-    ), fused AS MATERIALIZED (
-        SELECT
-            *, CASE WHEN %(rrf)s::float8 IS NULL
-                THEN %(dense)s::float8 * coalesce(dense, 0) + %(lexical)s::float8 * coalesce(lexical, 0)
+            row.*, CASE WHEN %(rrf)s::float8 IS NULL THEN {sum_of_shares}
                 ELSE %(dense)s::float8 * coalesce(1 / (%(rrf)s::float8 + dense_rank), 0)
                     + %(lexical)s::float8 * coalesce(1 / (%(rrf)s::float8 + lexical_rank), 0)
             END AS base
-        FROM placed
-    ), shortlist AS MATERIALIZED (
-        SELECT * FROM fused ORDER BY base DESC, place LIMIT %(shortlist)s::bigint
-    ), lifted AS MATERIALIZED (
-        SELECT f.place, max(s.base) AS base
-        FROM shortlist AS s CROSS JOIN (VALUES (-1), (1)) AS step (length)
-            JOIN fused AS f ON f.owner = s.owner AND f.thread_id = s.thread_id AND f.position = s.position + step.length
-        WHERE %(beside)s::float8 > 0
-        GROUP BY f.place
+        FROM (
+            SELECT listed.*, w.weight, n.rank AS dense_rank, b.rank AS lexical_rank
+            FROM listed
+                LEFT JOIN worded AS w USING (place)
+                LEFT JOIN nearest AS n USING (place)
+                LEFT JOIN best_worded AS b USING (place)
+        ) AS row CROSS JOIN scales
+        ORDER BY base DESC, place LIMIT %(shortlist)s::bigint
+    ), places_beside AS MATERIALIZED (
+        SELECT owner, thread_id, position + step AS position, max(base) AS base
+        FROM shortlist CROSS JOIN (VALUES (-1), (1)) AS next (step)
+        WHERE %(beside)s::float8 > 0 AND thread_id IS NOT NULL
+        GROUP BY owner, thread_id, position + step
+    ), turns_beside AS MATERIALIZED (
+        SELECT s.place, s.owner, s.thread_id, s.position, s.similarity, w.weight, b.base AS beside
+        FROM scope AS s JOIN places_beside AS b USING (owner, thread_id, position) LEFT JOIN worded AS w USING (place)
     ), threads AS MATERIALIZED (
         SELECT owner, thread_id, max(base) AS base FROM shortlist WHERE thread_id IS NOT NULL GROUP BY owner, thread_id
     ), pool AS MATERIALIZED (
-        SELECT f.*, lifted.base AS beside, threads.base AS of_thread
-        FROM fused AS f
-            LEFT JOIN lifted USING (place)
-            LEFT JOIN threads ON threads.owner = f.owner AND threads.thread_id = f.thread_id
-        WHERE lifted.base IS NOT NULL OR f.place IN (SELECT place FROM shortlist)
+        SELECT row.*, threads.base AS of_thread
+        FROM (
+            SELECT s.*, b.beside FROM shortlist AS s LEFT JOIN turns_beside AS b USING (place)
+            UNION ALL
+            SELECT
+                row.place, row.owner, row.thread_id, row.position, row.similarity, row.weight, NULL, NULL,
+                CASE WHEN %(rrf)s::float8 IS NULL THEN {sum_of_shares} ELSE 0 END, row.beside
+            FROM turns_beside AS row CROSS JOIN scales
+            WHERE row.place NOT IN (SELECT place FROM shortlist)
+                AND (row.similarity IS NOT NULL OR row.weight IS NOT NULL)
+        ) AS row LEFT JOIN threads ON threads.owner = row.owner AND threads.thread_id = row.thread_id
     ), looked_up AS MATERIALIZED (
         SELECT
-            pool.*, m.occurred_at, m.valid_from, m.labels, m.importance, m.tsv,
+            pool.place, pool.owner, pool.thread_id, pool.position, pool.dense_rank, pool.lexical_rank, pool.base,
+            pool.beside, pool.of_thread, m.occurred_at, m.valid_from, m.labels, m.importance, m.tsv,
+            CASE WHEN pool.similarity IS NOT NULL
+                THEN coalesce((pool.similarity - scales.lowest) / scales.width, 1)
+            END AS dense,
+            pool.weight / scales.weight AS lexical,
             -({vector_of_m} OPERATOR({vector}.<#>) asked.whole) AS similarity
-        FROM pool CROSS JOIN LATERAL (
+        FROM pool CROSS JOIN scales CROSS JOIN LATERAL (
             SELECT * FROM {schema}.memories WHERE ctid = pool.place LIMIT 1
         ) AS m
     ), named AS MATERIALIZED (
