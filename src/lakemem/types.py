@@ -215,6 +215,7 @@ class Reembedded:
 
 
 MemoryKind: TypeAlias = Literal["fact", "turn"]
+SaveOutcome: TypeAlias = Literal["saved", "linked", "merged", "unchanged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,10 @@ class MemoryRecord:
         similar_to: the keys of those, in the same namespace, that say nearly the same.
         created_at: when its first version was saved.
         superseded_by: the version that took its place; None for the current one, and for one that was deleted.
+        outcome: what saving it has done. ``"saved"``: this is a new version. ``"linked"``: it is, and `similar_to`
+            names memories that say nearly the same. ``"merged"``: this is an older memory that says the same in the
+            same words; nothing was added. ``"unchanged"``: this was there already, under this key. None for what
+            was not just saved. It does not count when records are compared.
     """
 
     namespace: Namespace
@@ -263,6 +268,28 @@ class MemoryRecord:
     similar_to: tuple[str, ...] = ()
     created_at: datetime | None = None
     superseded_by: int | None = None
+    outcome: SaveOutcome | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicatePolicy:
+    """What counts as nearly the same, among the facts of a namespace whose keys are made of their content.
+
+    Two texts are one memory only if they say the same in the same words, in one order: upper and lower case,
+    punctuation at the end of a word, "the", and "n't" for "not" make no difference. With a high similarity, neither do
+    plurals and forms of a verb but those in "-ed", nor "a", "is" and the like. Whatever else differs, a number, a
+    name, a "not" or a "before", keeps both: similarity alone cannot tell, for a sentence of which one such word is
+    another has a similarity of up to 0.99. Those are linked.
+
+    Attributes:
+        merge: similarity, 0 to 1, from which texts that differ only in such forms of words are one memory.
+        link: similarity from which one names the other in `similar_to`.
+        overlap: the share of their words (stemmed) that two have in common, 0 to 1, from which it does so, too.
+    """
+
+    merge: float = 0.95
+    link: float = 0.8
+    overlap: float = 0.6
 
 
 SearchArm: TypeAlias = Literal["dense", "lexical"]
@@ -309,6 +336,7 @@ class Hit:
         arms: the arms that took part in this search; ``("lexical",)`` when there is no embedding to compare.
         neighbors: the turns of its thread that stand around it, in their order, where a search was asked for them.
         explanation: how the score came about, where a search was asked for it.
+        reranked: what a reranker said of it; None without one, and where it was too late.
     """
 
     record: MemoryRecord
@@ -320,6 +348,7 @@ class Hit:
     arms: tuple[SearchArm, ...]
     neighbors: tuple[MemoryRecord, ...] = field(default=(), repr=False)
     explanation: Explanation | None = None
+    reranked: float | None = None
 
     @property
     def key(self) -> str:

@@ -97,7 +97,7 @@ async def test_what_search_reads_is_the_key_and_the_value_in_words(alice: AsyncS
 
 
 async def test_without_a_key_one_is_made_up_and_is_not_searched(alice: AsyncScopedMemory) -> None:
-    first, second = await alice.save(None, "one"), await alice.save(None, "one")
+    first, second = await alice.save(None, "one"), await alice.save(None, "two")
     assert first.key != second.key
     assert first.text == "one"
     assert (await alice.get(first.key)) == first

@@ -98,7 +98,7 @@ def test_what_search_reads_is_the_key_and_the_value_in_words(alice: ScopedMemory
 
 
 def test_without_a_key_one_is_made_up_and_is_not_searched(alice: ScopedMemory) -> None:
-    first, second = alice.save(None, "one"), alice.save(None, "one")
+    first, second = alice.save(None, "one"), alice.save(None, "two")
     assert first.key != second.key
     assert first.text == "one"
     assert (alice.get(first.key)) == first

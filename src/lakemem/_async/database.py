@@ -142,7 +142,7 @@ class AsyncDatabase:
 
         Args:
             write_id: marks a write, so that it is applied once however often it is run with this id. A run
-                that finds it applied returns the operation's fallback.
+                that finds it applied runs what the operation has for this, or else returns its fallback.
         """
         # async only:
         if self._pool is not None and self._loop is not asyncio.get_running_loop():
@@ -158,9 +158,9 @@ class AsyncDatabase:
                     raise
                 answers = await self._answers(operation, write_id)
         except psycopg.errors.UniqueViolation as error:
-            if write_id is not None and error.diag.table_name == "applied_writes":
-                return operation.fallback
-            raise translate(error) from None
+            if write_id is None or error.diag.table_name != "applied_writes":
+                raise translate(error) from None
+            return operation.fallback if operation.repeated is None else await self.run(operation.repeated)
         except psycopg.Error as error:
             raise self._translated(error) from None
         return operation.result(answers)

@@ -81,26 +81,25 @@ WITH given AS MATERIALIZED (
         %(embedding_models)s::text[], %(content_hashes)s::bytea[], %(ttls)s::float8[]
     ) AS given (namespace, key, value, text, embedding, embedding_model, content_hash, ttl)
 ), change AS MATERIALIZED (
-    SELECT
-        given.*, coalesce(latest.version, 0) AS latest,
-        -- Never before the version that it closes.
-        greatest(given.moment, latest.valid_from + interval '1 microsecond', latest.valid_to) AS at,
-        latest.valid_to IS NULL AND coalesce(latest.expires_at > given.moment, true) AS lives,
-        latest.created_at
+    SELECT given.*, coalesce(latest.version, 0) AS latest, latest.valid_to
     FROM given LEFT JOIN LATERAL (
-        SELECT m.version, m.valid_from, m.valid_to, m.expires_at, m.created_at
+        SELECT m.version, m.valid_to
         FROM {schema}.memories AS m
         WHERE m.owner = %(owner)s AND m.namespace = given.namespace AND m.key = given.key
         ORDER BY m.version DESC
         LIMIT 1
     ) AS latest ON true
 ), closed AS (
+    -- Not by its number: a version that was learnt late has a higher one.
     UPDATE {schema}.memories AS m
-    SET valid_to = change.at, superseded_by = CASE WHEN change.value IS NOT NULL THEN change.latest + 1 END
+    SET valid_to = greatest(change.moment, m.valid_from + interval '1 microsecond'),
+        superseded_by = CASE WHEN change.value IS NOT NULL THEN change.latest + 1 END
     FROM change
-    WHERE m.owner = %(owner)s AND m.namespace = change.namespace AND m.key = change.key
-        AND m.version = change.latest AND m.valid_to IS NULL AND (change.value IS NOT NULL OR change.lives)
-    RETURNING m.namespace, m.key, m.version, m.superseded_by
+    WHERE m.owner = %(owner)s AND m.namespace = change.namespace AND m.key = change.key AND m.valid_to IS NULL
+        AND (change.value IS NOT NULL OR coalesce(m.expires_at > change.moment, true))
+    RETURNING
+        m.namespace, m.key, m.version, m.superseded_by, m.valid_to AS at,
+        CASE WHEN coalesce(m.expires_at > change.moment, true) THEN m.created_at END AS created_at
 ), saved AS (
     INSERT INTO {schema}.memories (
         owner, namespace, key, version, value, text, embedding, embedding_model, content_hash,
@@ -109,10 +108,11 @@ WITH given AS MATERIALIZED (
     SELECT
         %(owner)s, change.namespace, change.key, change.latest + 1, change.value::json, change.text,
         change.embedding::{vector}.halfvec, change.embedding_model, change.content_hash,
-        make_interval(secs => change.ttl), change.at + make_interval(secs => change.ttl), change.at,
-        CASE WHEN change.lives THEN coalesce(change.created_at, change.at) ELSE change.at END
-    -- Reading from `closed` makes Postgres close the old versions first.
-    FROM change, (SELECT count(*) FROM closed) AS after_closing
+        make_interval(secs => change.ttl), began.at + make_interval(secs => change.ttl), began.at,
+        coalesce(closed.created_at, began.at)
+    -- Reading from `closed` makes Postgres close the old versions first. None is closed twice.
+    FROM change LEFT JOIN closed ON closed.namespace = change.namespace AND closed.key = change.key
+        CROSS JOIN LATERAL (SELECT coalesce(closed.at, greatest(change.moment, change.valid_to)) AS at) AS began
     WHERE change.value IS NOT NULL
     RETURNING namespace, key, version
 )

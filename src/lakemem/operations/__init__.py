@@ -29,6 +29,7 @@ class Operation(Generic[T]):
         first: a statement that runs before it, with the same parameters, so that it sees what that waited for.
         waits: whether it may be put off, or answered with the fallback, while memory is down; if not, the outage
             is raised.
+        repeated: what answers in its place where it was marked, and has been applied before; without it, the fallback.
         parts: operations of the same owner that run in its place, see :func:`together`; `parse` is then given a row
             for each, with its result.
     """
@@ -42,6 +43,7 @@ class Operation(Generic[T]):
     lock: str | None = None
     first: str | None = None
     waits: bool = True
+    repeated: Operation[T] | None = None
     parts: tuple[Operation[Any], ...] = ()
 
     @property

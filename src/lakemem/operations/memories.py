@@ -7,13 +7,14 @@ import json
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast, get_args
 
 from lakemem.errors import ConflictError, InvalidInputError, MemoryNotFoundError
 from lakemem.operations import Operation, Rows
-from lakemem.types import MemoryRecord
+from lakemem.operations.records import COLUMNS, record
+from lakemem.types import DuplicatePolicy, MemoryKind, MemoryRecord
 from lakemem.validation import (
     MAX_VALUE_BYTES,
     check_count,
@@ -31,6 +32,9 @@ from lakemem.validation import (
 )
 
 NO_CONDITIONS = "[]"
+
+_CONTENT = uuid.UUID("6b1d6a1e-6a0f-5d0b-9c5e-3c1f0b7d9a42")
+_IDEMPOTENCY_KEYS = uuid.UUID("0f9a3a52-3f0e-5c1c-8d53-7b9c3f0f6f11")
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
@@ -54,7 +58,13 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A memory that is checked, and ready to be saved once its text is embedded."""
+    """A memory that is checked, and ready to be saved once its text is embedded.
+
+    Attributes:
+        text_says_all: whether the text was made of the value, so that two of one text are of one content.
+        is_named: whether somebody chose its key, and it was not made of its content.
+        is_subject: whether its key is a subject, which has one value at a time.
+    """
 
     namespace: list[str]
     key: str
@@ -66,6 +76,12 @@ class Draft:
     position: int | None = None
     occurred_at: datetime | None = None
     expires_in: float | None = None
+    kind: MemoryKind = "fact"
+    valid_from: datetime | None = None
+    sources: list[str] = field(default_factory=list)
+    text_says_all: bool = True
+    is_named: bool = True
+    is_subject: bool = False
 
     @property
     def content_hash(self) -> bytes | None:
@@ -84,20 +100,35 @@ def draft(
     position: int | None,
     occurred_at: datetime | None,
     expires_in: float | None,
+    subject: str | None = None,
+    valid_from: datetime | None = None,
+    sources: Sequence[str] = (),
 ) -> Draft:
-    key = str(uuid.uuid4()) if key is None else check_identifier("key", key)
+    if subject is not None:
+        if key not in (None, subject):
+            raise InvalidInputError("the subject is the key of its memory: give no other key besides")
+        key = check_identifier("subject", subject)
+    elif key is not None:
+        key = check_identifier("key", key)
+    labels = check_namespace(namespace)
     encoded = encode_json("value", value, limit=MAX_VALUE_BYTES)
+    searched = indexable(describe(key or "", value) if text is None else check_text("text", text))
     return Draft(
-        namespace=check_namespace(namespace),
-        key=key,
+        namespace=labels,
+        key=_made_up_key(labels, encoded, searched) if key is None else key,
         value=encoded,
-        text=indexable(describe(key, value) if text is None else check_text("text", text)),
+        text=searched,
         metadata=encode_metadata({} if metadata is None else metadata),
         importance=check_fraction("importance", importance, least=0),
         thread_id=None if thread_id is None else check_identifier("thread_id", thread_id),
         position=check_ordinal("position", position),
         occurred_at=check_datetime("occurred_at", occurred_at),
         expires_in=check_seconds("expires_in", expires_in),
+        valid_from=_past("valid_from", valid_from),
+        sources=_keys("sources", sources),
+        text_says_all=text is None,
+        is_named=key is not None,
+        is_subject=subject is not None,
     )
 
 
@@ -128,41 +159,69 @@ def change(
     )
 
 
-def save(owner: str, draft: Draft, embedded: Embedded) -> Operation[MemoryRecord]:
-    def record(rows: Rows) -> MemoryRecord:
-        version, valid_from, expires_at = rows[0]
-        return _drafted(draft, embedded, version=version, valid_from=valid_from, expires_at=expires_at)
+def save(
+    owner: str, draft: Draft, embedded: Embedded, *, duplicates: DuplicatePolicy | None = None
+) -> Operation[MemoryRecord]:
+    """Save a memory.
 
+    Args:
+        duplicates: what counts as nearly the same; it is looked for only where the key was made of the content.
+    """
+    late = "_late" if draft.valid_from is not None else ""
+    probing = "_unless_near" if duplicates is not None and not draft.is_named else ""
+    parameters = {
+        "owner": owner,
+        "namespace": draft.namespace,
+        "key": draft.key,
+        "value": draft.value,
+        "text": draft.text,
+        "text_says_all": draft.text_says_all,
+        "metadata": draft.metadata,
+        "embedding": embedded.vector,
+        "embedding_model": embedded.model,
+        "content_hash": draft.content_hash,
+        "importance": draft.importance,
+        "thread_id": draft.thread_id,
+        "position": draft.position,
+        "occurred_at": draft.occurred_at,
+        "expires_in": draft.expires_in,
+        "kind": draft.kind,
+        "valid_from": draft.valid_from,
+        "sources": draft.sources,
+        "closing": "supersede" if draft.is_subject else "save",
+        **_thresholds(duplicates if probing else None),
+    }
+    waiting = _pending(owner, draft, embedded)
     return Operation(
-        statement="memories.save",
+        statement=f"memories.save{late}{probing}",
         owner=owner,
-        parameters={
-            "owner": owner,
-            "namespace": draft.namespace,
-            "key": draft.key,
-            "value": draft.value,
-            "text": draft.text,
-            "metadata": draft.metadata,
-            "embedding": embedded.vector,
-            "embedding_model": embedded.model,
-            "content_hash": draft.content_hash,
-            "importance": draft.importance,
-            "thread_id": draft.thread_id,
-            "position": draft.position,
-            "occurred_at": draft.occurred_at,
-            "expires_in": draft.expires_in,
-        },
-        parse=record,
-        fallback=_pending(draft, embedded),
+        parameters=parameters,
+        parse=_saved,
+        fallback=waiting,
         writes=True,
         lock=key_lock(owner, draft.namespace, draft.key),
+        repeated=Operation(
+            statement="memories.saved",
+            owner=owner,
+            parameters=parameters,
+            # Nothing of it is there any more: version 0 says so.
+            parse=lambda rows: _saved(rows) if rows else replace(waiting, outcome="unchanged"),
+            fallback=waiting,
+        ),
     )
 
 
+def write_id(idempotency_key: str | None) -> uuid.UUID | None:
+    """The mark of a write that is to be done once, by the name that a caller gives it."""
+    if idempotency_key is None:
+        return None
+    return uuid.uuid5(_IDEMPOTENCY_KEYS, check_identifier("idempotency_key", idempotency_key))
+
+
 def update(owner: str, draft: Draft, embedded: Embedded, *, expected_version: int | None) -> Operation[MemoryRecord]:
-    def record(rows: Rows) -> MemoryRecord:
+    def updated(rows: Rows) -> MemoryRecord:
         if rows:
-            return _record(rows[0])
+            return record(rows[0])
         if expected_version is not None:
             raise ConflictError(
                 f"this memory is not at version {expected_version} any more: read it again, then update"
@@ -185,19 +244,21 @@ def update(owner: str, draft: Draft, embedded: Embedded, *, expected_version: in
             "expires_in": draft.expires_in,
             "expected_version": check_ordinal("expected_version", expected_version),
         },
-        parse=record,
-        fallback=_pending(draft, embedded),
+        parse=updated,
+        fallback=_pending(owner, draft, embedded),
         writes=True,
         lock=key_lock(owner, draft.namespace, draft.key),
     )
 
 
-def get(owner: str, key: str, namespace: Sequence[str]) -> Operation[MemoryRecord | None]:
+def get(
+    owner: str, key: str, namespace: Sequence[str], *, as_of: datetime | None = None
+) -> Operation[MemoryRecord | None]:
     return Operation(
-        statement="memories.get",
+        statement="memories.get" if as_of is None else "memories.get_then",
         owner=owner,
-        parameters=_address(owner, namespace, key),
-        parse=lambda rows: _record(rows[0]) if rows else None,
+        parameters={**address_of(owner, namespace, key), "as_of": check_datetime("as_of", as_of)},
+        parse=lambda rows: record(rows[0]) if rows else None,
         fallback=None,
     )
 
@@ -209,27 +270,31 @@ def items(
     filter: Mapping[str, Any] | None,
     limit: int | None,
     offset: int,
+    as_of: datetime | None = None,
+    kind: MemoryKind | None = None,
     conditions: str = NO_CONDITIONS,
 ) -> Operation[list[MemoryRecord]]:
-    """Current memories, the newest first; `conditions` are those of :func:`lakemem.operations.store.conditions`."""
+    """Memories, the newest first; `conditions` are those of :func:`lakemem.operations.store.conditions`."""
     return Operation(
-        statement="memories.items",
+        statement="memories.items" if as_of is None else "memories.items_then",
         owner=owner,
         parameters={
             "owner": owner,
             "namespace": check_namespace(namespace),
-            "filter": _filter(filter),
+            "filter": encode_filter(filter),
             "conditions": conditions,
             "limit": check_limit(limit),
             "offset": check_count("offset", offset),
+            "as_of": check_datetime("as_of", as_of),
+            "kind": _kind(kind),
         },
-        parse=lambda rows: [_record(row) for row in rows],
+        parse=lambda rows: [record(row) for row in rows],
         fallback=[],
     )
 
 
 def delete(owner: str, key: str, namespace: Sequence[str], *, erase: bool) -> Operation[bool]:
-    address = _address(owner, namespace, key)
+    address = address_of(owner, namespace, key)
     return Operation(
         statement="memories.erase" if erase else "memories.delete",
         owner=owner,
@@ -243,9 +308,8 @@ def delete(owner: str, key: str, namespace: Sequence[str], *, erase: bool) -> Op
 
 def describe(key: str, value: Any) -> str:
     """A text for search: the words of the key (unless it was made up) and all that the value says."""
-    parts = [] if _UUID.fullmatch(key) else [re.sub(r"[_\-./:]+", " ", key)]
-    parts.extend(_words(value))
-    return ": ".join(part for part in (parts[0] if parts else "", ", ".join(parts[1:])) if part)
+    name = "" if _UUID.fullmatch(key) else re.sub(r"[_\-./:]+", " ", key)
+    return ": ".join(part for part in (name, ", ".join(_words(value))) if part)
 
 
 def _words(value: Any) -> list[str]:
@@ -262,11 +326,11 @@ def _words(value: Any) -> list[str]:
     return [] if value is None else [json.dumps(value)]
 
 
-def _filter(filter: Mapping[str, Any] | None) -> str:
+def encode_filter(filter: Mapping[str, Any] | None) -> str:
     return encode_metadata({} if filter is None else filter, "filter")
 
 
-def _address(owner: str, namespace: Sequence[str], key: str) -> dict[str, Any]:
+def address_of(owner: str, namespace: Sequence[str], key: str) -> dict[str, Any]:
     return {
         "owner": owner,
         "namespace": check_namespace(namespace),
@@ -278,59 +342,59 @@ def key_lock(owner: str, namespace: Sequence[str], key: str) -> str:
     return json.dumps([owner, list(namespace), key])
 
 
-def _record(row: tuple[Any, ...]) -> MemoryRecord:
-    (
-        namespace,
-        key,
-        value,
-        text,
-        metadata,
-        version,
-        valid_from,
-        valid_to,
-        occurred_at,
-        expires_at,
-        embedded,
-    ) = row
-    return MemoryRecord(
-        namespace=tuple(namespace),
-        key=key,
-        value=json.loads(value),
-        text=text,
-        metadata=json.loads(metadata),
-        version=version,
-        valid_from=valid_from,
-        valid_to=valid_to,
-        occurred_at=occurred_at,
-        expires_at=expires_at,
-        embedded=embedded,
-    )
-
-
-def _drafted(
-    draft: Draft,
-    embedded: Embedded,
-    *,
-    version: int,
-    valid_from: datetime,
-    expires_at: datetime | None,
-) -> MemoryRecord:
+def _pending(owner: str, draft: Draft, embedded: Embedded) -> MemoryRecord:
+    """What a caller gets while the write waits for the database: version 0 says so."""
+    now = datetime.now(UTC)
     return MemoryRecord(
         namespace=tuple(draft.namespace),
         key=draft.key,
         value=None if draft.value is None else json.loads(draft.value),
         text=draft.text or "",
         metadata=json.loads(draft.metadata or "{}"),
-        version=version,
-        valid_from=valid_from,
+        version=0,
+        valid_from=draft.valid_from or now,
         occurred_at=draft.occurred_at,
-        expires_at=expires_at,
+        expires_at=None if draft.expires_in is None else now + timedelta(seconds=draft.expires_in),
         embedded=embedded.vector is not None,
+        owner=owner,
+        kind=draft.kind,
+        thread_id=draft.thread_id,
+        position=draft.position,
+        importance=draft.importance,
+        sources=tuple(draft.sources),
     )
 
 
-def _pending(draft: Draft, embedded: Embedded) -> MemoryRecord:
-    """What a caller gets while the write waits for the database: version 0 says so."""
-    now = datetime.now(UTC)
-    expires_at = None if draft.expires_in is None else now + timedelta(seconds=draft.expires_in)
-    return _drafted(draft, embedded, version=0, valid_from=now, expires_at=expires_at)
+def _made_up_key(namespace: list[str], value: str, text: str) -> str:
+    """A key for a content: the same for the same one, so that the primary key lets it be stored once."""
+    return str(uuid.uuid5(_CONTENT, json.dumps([namespace, value, text])))
+
+
+def _past(name: str, moment: datetime | None) -> datetime | None:
+    moment = check_datetime(name, moment)
+    if moment is not None and moment > datetime.now(UTC):
+        raise InvalidInputError(f"{name} is in the future: save what is to come when it is true")
+    return moment
+
+
+def _keys(name: str, keys: object) -> list[str]:
+    if isinstance(keys, str) or not isinstance(keys, Sequence):
+        raise InvalidInputError(f"{name} must be a sequence of keys")
+    return list(dict.fromkeys(check_identifier(f"a key of {name}", key) for key in keys))
+
+
+def _kind(kind: object) -> str | None:
+    if kind is not None and kind not in get_args(MemoryKind):
+        raise InvalidInputError("kind must be 'fact' or 'turn'")
+    return cast("str | None", kind)
+
+
+def _thresholds(policy: DuplicatePolicy | None) -> dict[str, float | None]:
+    if policy is None:
+        return dict.fromkeys(("merge", "link", "overlap"))
+    return {name: check_fraction(name, getattr(policy, name), least=0) for name in ("merge", "link", "overlap")}
+
+
+def _saved(rows: Rows) -> MemoryRecord:
+    row: tuple[Any, ...] = rows[0]
+    return replace(record(row), outcome=row[COLUMNS])

@@ -51,7 +51,8 @@ def record(row: tuple[Any, ...]) -> MemoryRecord:
         kind=kind,
         thread_id=thread_id,
         position=position,
-        importance=importance,
+        # A real number of four bytes, to the digits that it holds.
+        importance=round(importance, 6),
         sources=tuple(sources),
         similar_to=tuple(similar_to),
         created_at=created_at,

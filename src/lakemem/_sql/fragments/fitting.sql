@@ -7,5 +7,5 @@
     )
     AND (%(filter)s::jsonb IS NULL OR metadata @> %(filter)s::jsonb)
     AND (%(thread_id)s::text IS NULL OR coalesce(thread_id = %(thread_id)s, false))
-    AND (%(before)s::timestamptz IS NULL OR coalesce(occurred_at, valid_from) < %(before)s)
+    AND (%(until)s::timestamptz IS NULL OR coalesce(occurred_at, valid_from) < %(until)s)
 )

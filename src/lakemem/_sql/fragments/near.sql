@@ -8,10 +8,10 @@ said AS MATERIALIZED (
         length(tsv) * %(overlap)s::float8 AS least, length(tsv) / %(overlap)s::float8 AS most
     FROM to_tsvector('pg_catalog.english', %(text)s::text) AS tsv
 ), counted AS MATERIALIZED (
-    SELECT ctid AS place, similarity, common::float8 / nullif(length + (SELECT length FROM said) - common, 0) AS overlap
+    SELECT key, version, similarity, common::float8 / nullif(length + (SELECT length FROM said) - common, 0) AS overlap
     FROM (
         SELECT
-            ctid, length,
+            key, version, length,
             CASE
                 WHEN embedding_model = %(embedding_model)s
                     THEN -(embedding OPERATOR({vector}.<#>) (SELECT vector FROM said))
@@ -32,9 +32,9 @@ said AS MATERIALIZED (
 ), alike AS MATERIALIZED (
     SELECT m.*, nearest.similarity, nearest.score
     FROM (
-        SELECT place, similarity, greatest(similarity, overlap) AS score
+        SELECT key, version, similarity, greatest(similarity, overlap) AS score
         FROM counted
-        ORDER BY score DESC, place
+        ORDER BY score DESC, key
         LIMIT 8
     ) AS nearest
     CROSS JOIN LATERAL (
@@ -44,7 +44,10 @@ said AS MATERIALIZED (
             metadata @> %(metadata)s::jsonb AND (%(text_says_all)s::boolean OR content_hash = %(content_hash)s::bytea)
                 AND (%(occurred_at)s::timestamptz IS NULL OR coalesce(occurred_at = %(occurred_at)s, false))
                 AND (%(valid_from)s::timestamptz IS NULL OR valid_from <= %(valid_from)s) AS says_all
-        FROM {schema}.memories WHERE ctid = nearest.place LIMIT 1
+        FROM {schema}.memories
+        WHERE owner = %(owner)s AND key = nearest.key AND version = nearest.version
+            AND namespace = %(namespace)s::text[]
+        LIMIT 1
     ) AS m
 ), phrased AS MATERIALIZED (
     -- A text as its words, and as their stems without those that change little. An ending in "-ed" is kept, for it
