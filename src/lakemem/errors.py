@@ -11,12 +11,14 @@
     ├── StorageError                            Postgres refused
     │   ├── StorageUnavailableError             Postgres cannot be reached, or not in time
     │   └── ConflictError                       someone else changed the same thing first
+    │       └── LeaseLostError                  another worker has taken the job
     ├── SchemaError
     │   ├── SchemaOutdatedError                 run `lakemem migrate`
     │   └── SchemaTooNewError                   upgrade lakemem
     ├── EmbeddingError                          the embedder returned something that is not a vector
     │   ├── DimensionMismatchError
     │   └── EmbedderUnavailableError            the embedder failed, or was late
+    ├── ExtractionError                         the extractor failed, was late, or returned no list of facts
     └── NotFoundError
         ├── MemoryNotFoundError
         └── ThreadNotFoundError
@@ -92,6 +94,10 @@ class ConflictError(StorageError):
     """Another writer changed the same thing first."""
 
 
+class LeaseLostError(ConflictError):
+    """A worker held a job for longer than its lease, and another one has taken it. Nothing was written."""
+
+
 class SchemaError(LakememError):
     """The tables are not those that this version of lakemem works with."""
 
@@ -114,6 +120,18 @@ class DimensionMismatchError(EmbeddingError):
 
 class EmbedderUnavailableError(EmbeddingError):
     """The embedder failed, or was late. Search goes on with words alone, and saving without a vector."""
+
+
+class ExtractionError(LakememError):
+    """The extractor failed, was late, or returned something that is not a list of facts.
+
+    Attributes:
+        error: the name of the class of what it failed with.
+    """
+
+    def __init__(self, message: str, *, error: str = "ExtractionError") -> None:
+        super().__init__(message)
+        self.error = error
 
 
 class NotFoundError(LakememError):

@@ -26,6 +26,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     # Nobody but the owner of the tables can change or remove what the audit log says.
     "memory_events": ("INSERT",),
     "applied_writes": ("INSERT",),
+    "jobs": ("SELECT", "INSERT", "UPDATE", "DELETE"),
 }
 """What an app does with each table."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from lakemem.types import Credential, Hit, MemoryRecord
+from lakemem.types import Credential, Hit, KnownMemory, MemoryRecord, Proposal, SourceTurn
 
 
 @runtime_checkable
@@ -51,6 +51,33 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Return one vector a text, in their order. It may block; lakemem never calls it on an event loop."""
+        ...
+
+
+@runtime_checkable
+class Extractor(Protocol):
+    """Finds the facts in what was said.
+
+    It names turns and memories by the small numbers that it was shown. What it proposes is checked before anything is
+    saved, so it may be a model that errs.
+    """
+
+    def extract(self, turns: Sequence[SourceTurn], known: Sequence[KnownMemory]) -> Sequence[Proposal]:
+        """Return the facts to remember. It may block; lakemem never calls it on an event loop.
+
+        Args:
+            turns: what was said, in its order.
+            known: what is remembered already and is near to it.
+        """
+        ...
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Looks once more at what a search found, such as a cross-encoder does."""
+
+    def rerank(self, query: str, texts: Sequence[str]) -> Sequence[float]:
+        """Return how well each text fits the query, the more the better. It may block; lakemem calls it in a thread."""
         ...
 
 

@@ -12,6 +12,7 @@ from lakemem.errors import (
     ConfigurationError,
     ConflictError,
     LakememError,
+    LeaseLostError,
     SchemaError,
     SchemaOutdatedError,
     StorageError,
@@ -30,6 +31,8 @@ _UNAVAILABLE_STATES = {
 }
 _ENDED_BY_SERVER = {"57P01", "57P02"}
 _CONFLICTS = {"40001", "40P01", "23505", "55P03"}
+_LEASE_LOST = "LM001"
+"""Raised by a function of lakemem's own."""
 _MISSING_TABLES = {"42P01", "3F000", "42703"}
 _MISSING_EXTENSION = {"42883", "42704"}
 
@@ -64,6 +67,8 @@ def translate(error: psycopg.Error) -> LakememError:
             retryable=True,
             sqlstate=state,
         )
+    if state == _LEASE_LOST:
+        return LeaseLostError("another worker has taken this job: nothing was written", sqlstate=state)
     if state in _MISSING_TABLES:
         return SchemaOutdatedError("lakemem's tables are missing or old: run `lakemem migrate`, or call setup()")
     if state in _MISSING_EXTENSION:

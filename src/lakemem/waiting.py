@@ -6,6 +6,7 @@ The generated sync code calls the twin wherever the async code calls the origina
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 import time
@@ -86,6 +87,18 @@ def _call_in_thread(function: Callable[[], T], deadline: float) -> T:
     if outcome:
         return outcome[0]
     raise TimeoutError(f"no answer within {deadline:g} s")
+
+
+async def apause(stop: asyncio.Event, seconds: float) -> None:
+    """Wait for so long, or until `stop` is set."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+
+
+def pause(stop: threading.Event, seconds: float) -> None:
+    """Wait as :func:`apause` does."""
+    stop.wait(seconds)
 
 
 class AsyncBackground:

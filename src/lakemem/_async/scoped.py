@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from lakemem._async.checkpoints import AsyncCheckpoints
-from lakemem._async.memories import AsyncMemories
+from lakemem._async.remembering import AsyncRemembering
 from lakemem._async.threads import AsyncThread
 from lakemem.context import resolve_thread_id
 from lakemem.operations import threads, transcripts
@@ -14,7 +14,7 @@ from lakemem.types import ThreadHit, ThreadInfo
 from lakemem.validation import check_identifier
 
 
-class AsyncScopedMemory(AsyncMemories):
+class AsyncScopedMemory(AsyncRemembering):
     """What one user, or one shared scope, remembers. Nothing that it does can touch anyone else's rows.
 
     What it remembers across conversations it saves and searches itself; `thread` gives one conversation.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from lakemem._async.embeddings import AsyncEmbeddings
 from lakemem._async.memory import AsyncMemory
 from lakemem._async.scoped import AsyncScopedMemory
-from lakemem.operations import store
+from lakemem.operations import jobs, store
 from lakemem.operations.store import Answer, Change, Question
 
 
@@ -36,7 +36,8 @@ class AsyncItems:
             answers = await self._storage.run(store.read(self._owner, questions, embedded))
         for start in range(0, len(changes), store.MAX_CHANGES):
             some = changes[start : start + store.MAX_CHANGES]
-            await self._storage.run(store.write(self._owner, some, embedded))
+            write = store.write(self._owner, some, embedded)
+            await self._storage.run(jobs.with_late_vectors(write, list(embedded.values())))
         return answers
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lakemem._sync.checkpoints import Checkpoints
-from lakemem._sync.memories import Memories
+from lakemem._sync.remembering import Remembering
 from lakemem._sync.threads import Thread
 from lakemem.context import resolve_thread_id
 from lakemem.operations import threads, transcripts
@@ -15,7 +15,7 @@ from lakemem.types import ThreadHit, ThreadInfo
 from lakemem.validation import check_identifier
 
 
-class ScopedMemory(Memories):
+class ScopedMemory(Remembering):
     """What one user, or one shared scope, remembers. Nothing that it does can touch anyone else's rows.
 
     What it remembers across conversations it saves and searches itself; `thread` gives one conversation.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from lakemem._sync.embeddings import Embeddings
 from lakemem._sync.memory import Memory
 from lakemem._sync.scoped import ScopedMemory
-from lakemem.operations import store
+from lakemem.operations import jobs, store
 from lakemem.operations.store import Answer, Change, Question
 
 
@@ -37,7 +37,8 @@ class Items:
             answers = self._storage.run(store.read(self._owner, questions, embedded))
         for start in range(0, len(changes), store.MAX_CHANGES):
             some = changes[start : start + store.MAX_CHANGES]
-            self._storage.run(store.write(self._owner, some, embedded))
+            write = store.write(self._owner, some, embedded)
+            self._storage.run(jobs.with_late_vectors(write, list(embedded.values())))
         return answers
 
 

@@ -1,0 +1,71 @@
+# Generated from src/lakemem/_async/extracting.py by tools/unasync.py: edit that file, then run `make generate`.
+"""Asking an extractor for the facts in some turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lakemem._sync.database import Storage
+from lakemem._sync.embeddings import Embeddings
+from lakemem._sync.recall import Recall
+from lakemem.errors import ExtractionError
+from lakemem.extraction import checked, without_subjects
+from lakemem.operations import facts
+from lakemem.operations.facts import Found
+from lakemem.operations.remembering import StoredTurn
+from lakemem.protocols import Extractor
+from lakemem.types import Extraction, KnownMemory, MemoryRecord, SourceTurn
+from lakemem.waiting import call_blocking
+
+
+class Extracting:
+    """Shows an extractor some turns, and what their owner remembers near to them; checks what it proposes.
+
+    Args:
+        deadline: seconds to wait for the extractor.
+    """
+
+    def __init__(
+        self, storage: Storage, embeddings: Embeddings, owner: str, extractor: Extractor, deadline: float
+    ) -> None:
+        self._storage = storage
+        self._recall = Recall(storage, embeddings, owner)
+        self._extractor = extractor
+        self._deadline = deadline
+
+    def find(self, namespace: Sequence[str], turns: Sequence[StoredTurn]) -> Found:
+        """Return the facts in those of the turns that are new.
+
+        Raises:
+            ExtractionError: the extractor failed, was late, or returned no list of facts.
+        """
+        if not any(turn.is_new for turn in turns):
+            return Found(Extraction())
+        known = self._known(namespace, turns)
+        shown, remembered = facts.shown_turns(turns), facts.shown_memories(known)
+        extraction = checked(self._proposals(shown, remembered), shown, remembered)
+        extraction = without_subjects(extraction, self._taken_subjects(namespace, extraction))
+        return Found(extraction, facts.drafts(namespace, turns, known, extraction.proposals))
+
+    def _known(self, namespace: Sequence[str], turns: Sequence[StoredTurn]) -> list[MemoryRecord]:
+        hits = self._recall.search(facts.question(turns), namespace=namespace, kind="fact", limit=facts.KNOWN)
+        return [hit.record for hit in hits if hit.record.namespace == tuple(namespace)]
+
+    def _proposals(self, turns: Sequence[SourceTurn], known: Sequence[KnownMemory]) -> object:
+        try:
+            return call_blocking(lambda: self._extractor.extract(turns, known), deadline=self._deadline)
+        except ExtractionError:
+            raise
+        except TimeoutError:
+            message = f"the extractor gave no answer within {self._deadline:g} s"
+            raise ExtractionError(message, error="TimeoutError") from None
+        except Exception as error:
+            # The words of a foreign error may quote what was said.
+            name = type(error).__name__
+            raise ExtractionError(f"the extractor failed with {name}", error=name) from None
+
+    def _taken_subjects(self, namespace: Sequence[str], extraction: Extraction) -> set[str]:
+        """The subjects under which something else than a text stands: no extractor has put it there."""
+        lookup = facts.taken_subjects(self._recall.owner, namespace, extraction.proposals)
+        records = [] if lookup is None else self._storage.run(lookup)
+        return {record.key for record in records if record is not None and not isinstance(record.value, str)}

@@ -1,0 +1,195 @@
+# Generated from src/lakemem/_async/jobs.py by tools/unasync.py: edit that file, then run `make generate`.
+"""The worker: does what was put off, for all owners."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from lakemem._sync.database import Storage
+from lakemem._sync.embeddings import Embeddings
+from lakemem._sync.extracting import Extracting
+from lakemem.errors import (
+    ConfigurationError,
+    EmbedderUnavailableError,
+    ExtractionError,
+    InvalidInputError,
+    LeaseLostError,
+)
+from lakemem.operations import Operation, facts, jobs, remembering
+from lakemem.operations.jobs import Lease
+from lakemem.protocols import Extractor
+from lakemem.resilience import OUTAGES
+from lakemem.types import DeadJob, Worked
+from lakemem.validation import check_count, check_seconds
+from lakemem.waiting import monotonic, pause
+
+logger = logging.getLogger("lakemem")
+
+
+class Worker:
+    """Extracts facts from what was remembered, and gives memories the vectors that came late.
+
+    Any number of workers may run beside each other, in an app or apart from it. Jobs are in Postgres: what a worker
+    that was killed had begun, another takes over when its lease has ended. The facts of a job are saved in the
+    transaction that ends it, so that none is saved twice and none is lost. The jobs of one owner run one after the
+    other, in their order. Made by :meth:`Memory.worker`.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        embeddings: Embeddings,
+        extractor: Extractor | None,
+        *,
+        deadline: float,
+        lease: float,
+        interval: float,
+        max_attempts: int,
+        pause: float,
+        max_pause: float,
+    ) -> None:
+        for name, seconds in {"interval": interval, "pause": pause, "max_pause": max_pause}.items():
+            if check_seconds(name, seconds) is None:
+                raise InvalidInputError(f"{name} must be a number of seconds, not None")
+        if not 0 < deadline < lease:
+            raise InvalidInputError("a lease must be longer than the deadline of the extractor, and both above zero")
+        self._storage = storage
+        self._embeddings = embeddings
+        self._deadline = deadline
+        self._lease = lease
+        self._interval = interval
+        self._max_attempts = max(1, check_count("max_attempts", max_attempts))
+        self._pause = pause
+        self._max_pause = max_pause
+        self._works: Mapping[str, Callable[[Lease], Worked]] = {
+            **({} if extractor is None else {"extract": partial(self._extract, extractor)}),
+            **({"embed": self._embed} if embeddings.is_configured else {}),
+        }
+        if not self._works:
+            raise ConfigurationError("a worker needs an extractor, or a memory with an embedder")
+
+    def run_once(self, *, progress: Callable[[Worked], None] | None = None) -> Worked:
+        """Do all jobs that are due now, and say what was done.
+
+        Args:
+            progress: is told what was done so far, after each job.
+
+        Raises:
+            StorageUnavailableError: memory is down. What was begun is done again.
+        """
+        tally = _Tally(progress)
+        self._work(threading.Event(), tally)
+        return tally.total
+
+    def run(self, stop: threading.Event, *, progress: Callable[[Worked], None] | None = None) -> Worked:
+        """Do jobs as they come, until `stop` is set; the job at hand is still finished. Say what was done.
+
+        An outage of memory is waited for. Cancelled, it gives the job at hand back.
+
+        Args:
+            stop: ends it.
+            progress: is told what was done so far, after each job.
+        """
+        tally = _Tally(progress)
+        while not stop.is_set():
+            try:
+                self._work(stop, tally)
+            except OUTAGES as error:
+                logger.warning("the worker waits for memory: %s", error)
+            pause(stop, self._interval)
+        return tally.total
+
+    def dead(self) -> list[DeadJob]:
+        """Return the jobs that were given up, the oldest first: a thousand at the most."""
+        return self._storage.run(jobs.dead())
+
+    def retry_dead(self) -> int:
+        """Queue again what was given up, and say how many jobs that were."""
+        owners = dict.fromkeys(job.owner for job in self.dead())
+        return sum([self._storage.run(jobs.revive(owner)) for owner in owners])
+
+    def _work(self, stop: threading.Event, tally: _Tally) -> None:
+        """Do jobs until none is due."""
+        idle = False
+        while not idle and not stop.is_set():
+            idle = True
+            for owner in self._storage.run(jobs.owners(list(self._works))):
+                if stop.is_set():
+                    return
+                job = self._storage.run(jobs.claim(owner, list(self._works), lease_for=self._lease))
+                if job is not None:
+                    idle = False
+                    tally.add(self._do(job))
+
+    def _do(self, job: Lease) -> Worked:
+        if job.attempts > self._max_attempts:
+            # Whoever took it the last time did not live to say what was wrong with it.
+            return self._fail(job, "LeaseLostError")
+        try:
+            return self._works[job.kind](job)
+        except LeaseLostError:
+            logger.warning("another worker has taken over a job of kind %s: the lease is too short", job.kind)
+            return Worked(lost=1)
+        except OUTAGES:
+            with suppress(*OUTAGES):
+                self._storage.run(jobs.release(job))
+            raise
+        except Exception as error:
+            return self._fail(job, error.error if isinstance(error, ExtractionError) else type(error).__name__)
+        except BaseException:
+            self._storage.run(jobs.release(job))
+            raise
+
+    def _extract(self, extractor: Extractor, job: Lease) -> Worked:
+        namespace, keys = list(job.payload["namespace"]), list(job.payload["keys"])
+        turns = self._storage.run(remembering.turns(job.owner, namespace, keys))
+        extracting = Extracting(self._storage, self._embeddings, job.owner, extractor, self._deadline)
+        found = extracting.find(namespace, turns)
+        embedded = self._embeddings.embed_all(found.texts)
+        writes: list[Operation[Any]] = [*facts.save(job.owner, found.drafts, embedded)]
+        if any(each.is_late for each in embedded):
+            writes.append(jobs.queue_embedding(job.owner))
+        self._storage.run(jobs.complete(job, writes))
+        dropped = sum(found.extraction.dropped.values())
+        return Worked(jobs=1, facts=len(found.drafts), dropped=dropped)
+
+    def _embed(self, job: Lease) -> Worked:
+        """Fill in vectors page by page. What takes too long for one lease goes on as the next job."""
+        began, filled, after = monotonic(), 0, None
+        while memories := self._storage.run(jobs.unembedded(job.owner, after)):
+            embedded = self._embeddings.embed_all([memory.text for memory in memories])
+            if any(each.is_late for each in embedded):
+                raise EmbedderUnavailableError("the embedder is still down")
+            filled += self._storage.run(jobs.embed(job.owner, memories, embedded))
+            after = memories[-1]
+            if monotonic() - began > self._lease / 2:
+                self._storage.run(jobs.release(job))
+                return Worked(vectors=filled)
+        self._storage.run(jobs.finish(job))
+        return Worked(jobs=1, vectors=filled)
+
+    def _fail(self, job: Lease, error: str) -> Worked:
+        status = self._storage.run(
+            jobs.fail(job, error, max_attempts=self._max_attempts, pause=self._pause, max_pause=self._max_pause)
+        )
+        if status == "dead":
+            logger.error("a job of kind %s was given up after %d attempts: %s", job.kind, job.attempts, error)
+        return Worked(dead=int(status == "dead"), failed=int(status == "queued"), lost=int(status is None))
+
+
+class _Tally:
+    """Adds up what was done, and tells it."""
+
+    def __init__(self, progress: Callable[[Worked], None] | None) -> None:
+        self.total = Worked()
+        self._progress = progress
+
+    def add(self, done: Worked) -> None:
+        self.total += done
+        if self._progress is not None:
+            self._progress(self.total)
