@@ -6,10 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lakemem._async.files import AsyncFileMemory as AsyncFileMemory
+    from lakemem._async.jobs import AsyncWorker as AsyncWorker
     from lakemem._async.memory import AsyncMemory as AsyncMemory
     from lakemem._async.on_behalf import AsyncOnBehalfOf as AsyncOnBehalfOf
     from lakemem._async.scoped import AsyncScopedMemory as AsyncScopedMemory
     from lakemem._async.threads import AsyncThread as AsyncThread
+    from lakemem._sync.files import FileMemory as FileMemory
+    from lakemem._sync.jobs import Worker as Worker
     from lakemem._sync.memory import Memory as Memory
     from lakemem._sync.on_behalf import OnBehalfOf as OnBehalfOf
     from lakemem._sync.scoped import ScopedMemory as ScopedMemory
@@ -26,9 +30,11 @@ if TYPE_CHECKING:
     from lakemem.errors import DimensionMismatchError as DimensionMismatchError
     from lakemem.errors import EmbedderUnavailableError as EmbedderUnavailableError
     from lakemem.errors import EmbeddingError as EmbeddingError
+    from lakemem.errors import ExtractionError as ExtractionError
     from lakemem.errors import IdentityError as IdentityError
     from lakemem.errors import InvalidInputError as InvalidInputError
     from lakemem.errors import LakememError as LakememError
+    from lakemem.errors import LeaseLostError as LeaseLostError
     from lakemem.errors import MemoryNotFoundError as MemoryNotFoundError
     from lakemem.errors import MissingExtraError as MissingExtraError
     from lakemem.errors import NotFoundError as NotFoundError
@@ -38,28 +44,41 @@ if TYPE_CHECKING:
     from lakemem.errors import StorageError as StorageError
     from lakemem.errors import StorageUnavailableError as StorageUnavailableError
     from lakemem.errors import ThreadNotFoundError as ThreadNotFoundError
+    from lakemem.file_memory import FileAnswer as FileAnswer
     from lakemem.integrations.tools import create_memory_tools as create_memory_tools
     from lakemem.protocols import AsyncLongTermMemory as AsyncLongTermMemory
     from lakemem.protocols import AsyncShortTermMemory as AsyncShortTermMemory
     from lakemem.protocols import CredentialProvider as CredentialProvider
     from lakemem.protocols import Embedder as Embedder
+    from lakemem.protocols import Extractor as Extractor
     from lakemem.protocols import LongTermMemory as LongTermMemory
+    from lakemem.protocols import Reranker as Reranker
     from lakemem.protocols import ShortTermMemory as ShortTermMemory
+    from lakemem.ranking import Ranking as Ranking
+    from lakemem.recalling import Context as Context
     from lakemem.recalling import Recall as Recall
     from lakemem.target import Lakebase as Lakebase
     from lakemem.types import Credential as Credential
+    from lakemem.types import DeadJob as DeadJob
+    from lakemem.types import DuplicatePolicy as DuplicatePolicy
+    from lakemem.types import Explanation as Explanation
+    from lakemem.types import Extraction as Extraction
     from lakemem.types import Health as Health
     from lakemem.types import Hit as Hit
+    from lakemem.types import KnownMemory as KnownMemory
     from lakemem.types import MemoryRecord as MemoryRecord
     from lakemem.types import Message as Message
+    from lakemem.types import Proposal as Proposal
     from lakemem.types import Reembedded as Reembedded
     from lakemem.types import RequestContext as RequestContext
     from lakemem.types import Retention as Retention
+    from lakemem.types import SourceTurn as SourceTurn
     from lakemem.types import Swept as Swept
     from lakemem.types import ThreadHit as ThreadHit
     from lakemem.types import ThreadInfo as ThreadInfo
     from lakemem.types import TokenUsage as TokenUsage
     from lakemem.types import Turn as Turn
+    from lakemem.types import Worked as Worked
     from lakemem.windows import Window as Window
     from lakemem.windows import estimate_tokens as estimate_tokens
 
@@ -67,10 +86,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "lakemem._async.jobs": ("AsyncWorker",),
+    "lakemem._async.files": ("AsyncFileMemory",),
     "lakemem._async.memory": ("AsyncMemory",),
     "lakemem._async.on_behalf": ("AsyncOnBehalfOf",),
     "lakemem._async.scoped": ("AsyncScopedMemory",),
     "lakemem._async.threads": ("AsyncThread",),
+    "lakemem._sync.files": ("FileMemory",),
+    "lakemem._sync.jobs": ("Worker",),
     "lakemem._sync.memory": ("Memory",),
     "lakemem._sync.on_behalf": ("OnBehalfOf",),
     "lakemem._sync.scoped": ("ScopedMemory",),
@@ -89,41 +112,55 @@ _ROOMS = {
         "StorageError",
         "StorageUnavailableError",
         "ConflictError",
+        "LeaseLostError",
         "SchemaError",
         "SchemaOutdatedError",
         "SchemaTooNewError",
         "EmbeddingError",
         "DimensionMismatchError",
         "EmbedderUnavailableError",
+        "ExtractionError",
         "NotFoundError",
         "MemoryNotFoundError",
         "ThreadNotFoundError",
     ),
+    "lakemem.file_memory": ("FileAnswer",),
     "lakemem.integrations.tools": ("create_memory_tools",),
     "lakemem.protocols": (
         "AsyncLongTermMemory",
         "AsyncShortTermMemory",
         "CredentialProvider",
         "Embedder",
+        "Extractor",
         "LongTermMemory",
+        "Reranker",
         "ShortTermMemory",
     ),
-    "lakemem.recalling": ("Recall",),
+    "lakemem.ranking": ("Ranking",),
+    "lakemem.recalling": ("Context", "Recall"),
     "lakemem.target": ("Lakebase",),
     "lakemem.types": (
         "Credential",
+        "Explanation",
+        "DeadJob",
+        "DuplicatePolicy",
+        "Extraction",
         "Health",
         "Hit",
         "MemoryRecord",
+        "KnownMemory",
         "Message",
+        "Proposal",
+        "Reembedded",
         "RequestContext",
         "ThreadHit",
         "Retention",
+        "SourceTurn",
         "Swept",
         "ThreadInfo",
         "TokenUsage",
         "Turn",
-        "Reembedded",
+        "Worked",
     ),
     "lakemem.windows": ("Window", "estimate_tokens"),
 }

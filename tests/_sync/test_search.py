@@ -100,11 +100,13 @@ def test_both_arms_find_each_what_the_other_cannot(by_meaning: ScopedMemory) -> 
     assert hits["c"].dense == 0
 
 
-def test_the_score_is_the_mean_of_the_arms_and_orders_the_hits(by_meaning: ScopedMemory) -> None:
+def test_the_score_is_the_weighted_mean_of_the_arms_and_orders_the_hits(by_meaning: ScopedMemory) -> None:
     for key, text in [("a", "dog"), ("b", "kitten"), ("c", "train"), ("d", "pizza and a dog"), ("e", "stone")]:
         by_meaning.save(key, text)
     hits = by_meaning.search("dog or train")
-    assert [hit.score for hit in hits] == [((hit.dense or 0) + (hit.lexical or 0)) / 2 for hit in hits]
+    assert [hit.score for hit in hits] == pytest.approx(
+        [((hit.dense or 0) + (hit.lexical or 0) / 2) / 1.5 for hit in hits]
+    )
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
     assert all(0 <= hit.score <= 1 for hit in hits)
     assert hits[0].key == "c"

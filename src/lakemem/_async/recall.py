@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,10 +13,13 @@ from lakemem.dates import mentioned_periods
 from lakemem.embedding import blended
 from lakemem.operations import recall
 from lakemem.operations.recall import DEFAULT_RANKING, Between, Question
+from lakemem.protocols import Reranker
 from lakemem.questions import words_of
 from lakemem.ranking import Ranking
 from lakemem.types import Hit, MemoryKind
-from lakemem.waiting import monotonic
+from lakemem.waiting import acall_blocking, monotonic
+
+logger = logging.getLogger("lakemem")
 
 
 class AsyncRecall:
@@ -52,6 +56,8 @@ class AsyncRecall:
         asked_at: datetime | None = None,
         neighbors: int = 0,
         ranking: Ranking = DEFAULT_RANKING,
+        reranker: Reranker | None = None,
+        rerank_deadline: float = 1.0,
         explain: bool = False,
     ) -> list[Hit]:
         """Return the memories that fit a question best, by meaning and by words, the best first.
@@ -72,6 +78,8 @@ class AsyncRecall:
             asked_at: the moment that "yesterday" in the query refers to; by default now.
             neighbors: how many turns before and after each hit, in the same thread, to bring along; 20 at the most.
             ranking: what counts for how much.
+            reranker: puts the best 50 into an order of its own.
+            rerank_deadline: seconds to wait for it. Where it is late, or fails, the order of the search stands.
             explain: say of each hit how its score came about.
 
         Raises:
@@ -82,7 +90,7 @@ class AsyncRecall:
             namespace=namespace,
             filter=filter,
             kind=kind,
-            limit=limit,
+            limit=limit if reranker is None or limit is None else max(limit, recall.RERANKED),
             min_similarity=min_similarity,
             as_of=as_of,
             between=between,
@@ -91,7 +99,9 @@ class AsyncRecall:
             ranking=ranking,
             explain=explain,
         )
-        return found[0]
+        if reranker is None:
+            return found[0]
+        return (await self._reranked(query, found[0], reranker, rerank_deadline))[:limit]
 
     async def search_many(
         self,
@@ -138,6 +148,17 @@ class AsyncRecall:
             if some.common is not None:
                 self._embeddings.common_words.learn(self._owner, question.words, some.common)
         return [[recall.timed(hit, **times) for hit in some.hits] for some in found]
+
+    async def _reranked(self, query: str, hits: list[Hit], reranker: Reranker, deadline: float) -> list[Hit]:
+        best, others = hits[: recall.RERANKED], hits[recall.RERANKED :]
+        texts = [hit.text for hit in best]
+        try:
+            scores = await acall_blocking(lambda: list(reranker.rerank(query, texts)), deadline=deadline)
+            return recall.reranked(best, scores) + others
+        except Exception as error:
+            # The words of a foreign error may quote a memory.
+            logger.warning("the reranker failed with %s: the order of the search stands", type(error).__name__)
+            return hits
 
     async def _questions(
         self, queries: Sequence[str], asked_at: datetime | None, ranking: Ranking

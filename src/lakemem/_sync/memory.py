@@ -3,21 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from types import TracebackType
 
 from lakemem._sync.database import Database, Storage
 from lakemem._sync.embeddings import Embeddings
+from lakemem._sync.jobs import Worker
 from lakemem._sync.reembedding import Reembedding
 from lakemem._sync.scoped import ScopedMemory
 from lakemem._sync.sweeping import Sweep
 from lakemem.connecting import connector_for
-from lakemem.protocols import CredentialProvider, Embedder
+from lakemem.protocols import CredentialProvider, Embedder, Extractor
 from lakemem.schema import schema_name
+from lakemem.scopes import Scope, scope_owner, user_owner
 from lakemem.target import Lakebase
 from lakemem.types import Health, Reembedded, Retention, Swept
-from lakemem.validation import check_identifier
 
 
 class Memory:
@@ -175,21 +176,71 @@ class Memory:
         filled = reembedding.fill()
         return reembedding.move() if finish else filled
 
-    def for_user(self, user_id: str) -> ScopedMemory:
+    def worker(
+        self,
+        extractor: Extractor | None = None,
+        *,
+        deadline: float = 60.0,
+        lease: float = 180.0,
+        interval: float = 1.0,
+        max_attempts: int = 8,
+        pause: float = 5.0,
+        max_pause: float = 3600.0,
+    ) -> Worker:
+        """What does the jobs of all owners: extracts facts from what they remember, fills in late vectors. No I/O.
+
+        Args:
+            extractor: finds facts; without one, only vectors are filled in.
+            deadline: seconds to wait for the extractor.
+            lease: seconds after which another worker may take over what this one has begun.
+            interval: seconds between two looks for jobs when there are none.
+            max_attempts: how often a job is tried before it is given up.
+            pause, max_pause: seconds before the second attempt, and at the most before any; each pause is twice as
+                long as the one before.
+
+        Raises:
+            ConfigurationError: there is neither an extractor nor an embedder.
+            InvalidInputError: a number cannot be.
+        """
+        return Worker(
+            self._storage,
+            self._embeddings,
+            extractor,
+            deadline=deadline,
+            lease=lease,
+            interval=interval,
+            max_attempts=max_attempts,
+            pause=pause,
+            max_pause=max_pause,
+        )
+
+    def for_user(self, user_id: str, *, scopes: Sequence[Scope] = ()) -> ScopedMemory:
         """The memory of one user. The database itself confines what follows to it. No I/O.
+
+        Args:
+            scopes: shared scopes that this user may read. A search finds their memories besides the user's own; all
+                else, and every write, is the user's alone. Whoever calls this answers for the right to read them.
 
         Raises:
             InvalidInputError: the id cannot name a user.
         """
-        return ScopedMemory(self._storage, self._embeddings, f"user:{check_identifier('user_id', user_id)}")
+        return self._of(user_owner(user_id), scopes)
 
-    def for_scope(self, scope: str) -> ScopedMemory:
+    def for_scope(self, scope: Scope, *, scopes: Sequence[Scope] = ()) -> ScopedMemory:
         """The memory that a team, a tenant or an agent shares; no user's own memory is in it. No I/O.
+
+        Args:
+            scope: its name, or several that make one scope together, such as
+                ``{"team": "billing", "agent": "support"}``.
+            scopes: other scopes in which a search looks besides.
 
         Raises:
             InvalidInputError: the name cannot name a scope.
         """
-        return ScopedMemory(self._storage, self._embeddings, f"scope:{check_identifier('scope', scope)}")
+        return self._of(scope_owner(scope), scopes)
+
+    def _of(self, owner: str, scopes: Sequence[Scope]) -> ScopedMemory:
+        return ScopedMemory(self._storage, self._embeddings, owner, also_read=[scope_owner(scope) for scope in scopes])
 
     def logged_in_as(self, credentials: CredentialProvider, *, max_size: int = 2, max_idle: float = 60.0) -> Memory:
         """The same tables and embedder, through a pool of its own whose logins use other credentials.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -28,6 +29,8 @@ from lakemem.validation import (
 
 NO_CONDITIONS = "[]"
 MAX_NEIGHBORS = 20
+RERANKED = 50
+"""How many hits a reranker is shown."""
 DEFAULT_RANKING = Ranking()
 
 Between = tuple[datetime | None, datetime | None]
@@ -143,6 +146,18 @@ def search(
         parse=lambda rows: _found(rows, len(questions), arms, explain),
         fallback=[Found([]) for _ in questions],
     )
+
+
+def reranked(hits: Sequence[Hit], scores: Sequence[float]) -> list[Hit]:
+    """Hits in the order of a reranker's scores; of equal ones the better hit first.
+
+    Raises:
+        InvalidInputError: these are not as many finite numbers as there are hits.
+    """
+    if len(scores) != len(hits) or not all(math.isfinite(score) for score in scores):
+        raise InvalidInputError("a reranker returns one finite number a text")
+    told = [replace(hit, reranked=float(score)) for hit, score in zip(hits, scores, strict=True)]
+    return sorted(told, key=lambda hit: -(hit.reranked or 0.0))
 
 
 def timed(hit: Hit, *, embedding_seconds: float, search_seconds: float) -> Hit:

@@ -1,0 +1,348 @@
+"""What a search takes into account beyond meaning and words: time, threads, labels, scopes, and other rankings."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from lakemem import AsyncMemory, AsyncScopedMemory, Hit, InvalidInputError, Lakebase, Ranking
+from lakemem.testing import DatabaseFactory
+from tests.support.embedders import TopicEmbedder
+
+
+@pytest.fixture(scope="module")
+def target(databases: DatabaseFactory) -> Iterator[Lakebase]:
+    """One database for all tests here: each works on users of its own."""
+    created = databases.create()
+    yield created
+    databases.drop(created)
+
+
+@pytest.fixture
+def embedder() -> TopicEmbedder:
+    return TopicEmbedder()
+
+
+@pytest.fixture
+async def embedding(target: Lakebase, embedder: TopicEmbedder) -> AsyncIterator[AsyncMemory]:
+    async with AsyncMemory(target, embedder=embedder) as memory:
+        yield memory
+
+
+@pytest.fixture
+def user(embedding: AsyncMemory) -> AsyncScopedMemory:
+    return embedding.for_user(f"ada {uuid.uuid4()}")
+
+
+@pytest.fixture
+def by_words(memory: AsyncMemory) -> AsyncScopedMemory:
+    return memory.for_user(f"ada {uuid.uuid4()}")
+
+
+def keys(hits: Sequence[Hit]) -> list[str]:
+    return [hit.key for hit in hits]
+
+
+def at(day: str) -> datetime:
+    return datetime.fromisoformat(day).replace(tzinfo=UTC)
+
+
+async def test_as_of_searches_what_was_held_true_then(by_words: AsyncScopedMemory) -> None:
+    first = await by_words.save("home", "lives in Lisbon")
+    second = await by_words.update("home", "lives in Porto")
+    await by_words.delete("home")
+    assert keys(await by_words.search("Lisbon", as_of=first.valid_from)) == ["home"]
+    assert await by_words.search("Lisbon", as_of=second.valid_from) == []
+    [hit] = await by_words.search("Porto", as_of=second.valid_from)
+    assert (hit.value, hit.record.version) == ("lives in Porto", 2)
+    assert await by_words.search("Porto") == []
+    assert await by_words.search("Lisbon", as_of=first.valid_from - timedelta(seconds=1)) == []
+
+
+async def test_as_of_finds_what_has_expired_since(by_words: AsyncScopedMemory) -> None:
+    saved = await by_words.save("code", "the door code", expires_in=0.01)
+    assert keys(await by_words.search("code", as_of=saved.valid_from)) == ["code"]
+    assert await by_words.search("code", as_of=saved.valid_from + timedelta(seconds=1)) == []
+
+
+async def test_between_confines_to_what_happened_then(by_words: AsyncScopedMemory) -> None:
+    for month in (4, 5, 6):
+        await by_words.save(f"m{month}", "went sailing", occurred_at=at(f"2023-0{month}-01"))
+    await by_words.save("now", "went sailing")
+    may = (at("2023-05-01"), at("2023-06-01"))
+    assert keys(await by_words.search("sailing", between=may)) == ["m5"]
+    assert set(keys(await by_words.search("sailing", between=(None, may[1])))) == {"m4", "m5"}
+    assert set(keys(await by_words.search("sailing", between=(may[1], None)))) == {"m6", "now"}, (
+        "saved now counts as now"
+    )
+
+
+async def test_a_period_in_the_question_speaks_for_what_happened_then(by_words: AsyncScopedMemory) -> None:
+    for day in ("2023-04-10", "2023-05-10", "2024-05-10"):
+        await by_words.save(day, "went sailing", occurred_at=at(day))
+    await by_words.save("undated", "went sailing")
+    assert keys(await by_words.search("sailing in May 2023"))[0] == "2023-05-10"
+    assert set(keys(await by_words.search("sailing in May"))[:2]) == {"2023-05-10", "2024-05-10"}
+    hits = await by_words.search("sailing last month", asked_at=at("2023-05-20"), explain=True)
+    assert [hit.key for hit in hits if hit.explanation and hit.explanation.in_period] == ["2023-04-10"]
+    assert hits[0].key == "2023-04-10"
+    assert len(hits) == 4, "it is no condition"
+
+
+async def test_a_turn_is_lifted_by_the_one_beside_it(by_words: AsyncScopedMemory) -> None:
+    await by_words.save("question", "Which harbour do you like best?", thread_id="t", position=1)
+    await by_words.save("answer", "The old harbour", thread_id="t", position=2)
+    await by_words.save("other", "The old harbour", thread_id="u", position=2)
+    await by_words.save("far", "The old harbour", thread_id="t", position=9)
+    hits = {hit.key: hit for hit in await by_words.search("Which harbour does she like best?", explain=True)}
+    explanation = {key: hit.explanation for key, hit in hits.items() if hit.explanation}
+    assert explanation["answer"].beside == pytest.approx(0.5), "the weight of the words, of which the best has all"
+    assert explanation["other"].beside is None
+    assert explanation["far"].beside is None
+    assert explanation["far"].of_thread == explanation["question"].of_thread
+    assert hits["question"].score > hits["answer"].score > hits["far"].score > hits["other"].score
+
+
+async def test_what_fits_in_nothing_is_not_lifted_into_the_hits(by_words: AsyncScopedMemory) -> None:
+    await by_words.save("question", "Which harbour?", thread_id="t", position=1)
+    await by_words.save("beside", "Let me see", thread_id="t", position=2)
+    assert keys(await by_words.search("harbour")) == ["question"]
+
+
+async def test_neighbors_bring_the_turns_around_a_hit(by_words: AsyncScopedMemory) -> None:
+    for position, text in enumerate(["one", "two", "harbour", "four", "five"]):
+        await by_words.save(f"k{position}", text, thread_id="t", position=position, metadata={"n": position})
+    await by_words.save("other", "six", thread_id="other", position=3)
+    await by_words.delete("k3")
+    [hit] = await by_words.search("harbour", neighbors=2)
+    assert [turn.key for turn in hit.neighbors] == ["k0", "k1", "k4"]
+    assert hit.neighbors[0] == await by_words.get("k0")
+    [hit] = await by_words.search("harbour", neighbors=1)
+    assert [turn.key for turn in hit.neighbors] == ["k1"]
+    assert (await by_words.search("harbour"))[0].neighbors == ()
+
+
+async def test_a_label_that_the_question_names_alone_speaks_for_its_memories(by_words: AsyncScopedMemory) -> None:
+    await by_words.save("a", "likes the harbour", metadata={"speaker": "Ada"})
+    await by_words.save("b", "likes the harbour", metadata={"speaker": "Mary Ann"})
+    await by_words.save("c", "likes the harbour", metadata={"n": 1, "deep": {"speaker": "Ada"}})
+
+    async def labelled(query: str) -> list[str]:
+        hits = await by_words.search(query, explain=True)
+        return [hit.key for hit in hits if hit.explanation and hit.explanation.labelled]
+
+    assert await labelled("Does Ada like the harbour?") == ["a"]
+    assert await labelled("What is Mary Ann's harbour?") == ["b"]
+    assert await labelled("Do Ada and Mary Ann like the harbour?") == [], "that tells them apart in nothing"
+    assert await labelled("Does Bob like the harbour?") == []
+    assert keys(await by_words.search("Mary Ann's harbour"))[0] == "b"
+
+
+async def test_common_words_are_left_out_of_the_second_vector(user: AsyncScopedMemory, embedder: TopicEmbedder) -> None:
+    for n in range(30):
+        await user.save(f"k{n}", f"ada and thing {n}")
+    embedder.texts.clear()
+    await user.search("what did ada eat")
+    assert embedder.texts == ["what did ada eat"], "nothing is known of a word in small letters"
+    await user.search("what did ada eat for dinner")
+    assert embedder.texts[1:] == ["what did ada eat for dinner", "what did eat for dinner"], "it stands in all of them"
+    embedder.texts.clear()
+    await user.search("Did Zoe meet ada?")
+    assert embedder.texts[1:] == ["Did meet"], "a capital may be a name"
+    await user.search("Did Zoe meet him?")
+    assert embedder.texts[2:] == ["Did Zoe meet him?"], "but no memory has it"
+
+
+async def test_a_question_is_compared_by_meaning_also_without_its_common_words(user: AsyncScopedMemory) -> None:
+    await user.save("dog", "a dog")
+    [hit] = await user.search("Which food does the puppy Rex have?")
+    assert hit.similarity == pytest.approx(0.7454, abs=2e-3), "of the whole question: a pet, a food, and else"
+
+
+async def test_search_many_answers_each_question_as_search_does(user: AsyncScopedMemory) -> None:
+    for key, text in [("a", "a dog"), ("b", "a train to Rome"), ("c", "pasta")]:
+        await user.save(key, text)
+    queries = ["the puppy", "a journey", "zebra pasta", "dog"]
+    many = await user.search_many(queries, limit=2)
+    assert many == [await user.search(query, limit=2) for query in queries]
+    assert [hits[0].key for hits in many] == ["a", "b", "c", "a"]
+    assert await user.search_many([]) == []
+    with pytest.raises(InvalidInputError):
+        await user.search_many(["dog", " "])
+
+
+async def test_a_kind_of_memory_can_be_asked_for(by_words: AsyncScopedMemory) -> None:
+    await by_words.save("fact", "likes the harbour")
+    assert keys(await by_words.search("harbour", kind="fact")) == ["fact"]
+    assert await by_words.search("harbour", kind="turn") == []
+    with pytest.raises(InvalidInputError):
+        await by_words.search("harbour", kind="rumour")  # type: ignore[arg-type]
+
+
+async def test_by_meaning_is_the_exact_order_of_the_similarities(user: AsyncScopedMemory) -> None:
+    for key, text in [("a", "a dog"), ("b", "dog food"), ("c", "dinner"), ("d", "a dog for dinner on a train")]:
+        await user.save(key, text)
+    hits = await user.search("puppy", ranking=Ranking.by_meaning())
+    assert keys(hits) == ["a", "b", "d", "c"]
+    assert [hit.score for hit in hits] == [hit.similarity for hit in hits]
+    assert {hit.arms for hit in hits} == {("dense",)}
+    assert keys(await user.search("puppy", ranking=Ranking.by_meaning(), limit=2)) == ["a", "b"]
+    assert keys(await user.search("puppy", ranking=Ranking.by_meaning(), min_similarity=0.7)) == ["a", "b"]
+
+
+async def test_by_words_asks_no_embedder(user: AsyncScopedMemory, embedder: TopicEmbedder) -> None:
+    await user.save("a", "a dog")
+    await user.save("b", "a puppy")
+    embedder.texts.clear()
+    [hit] = await user.search("puppy", ranking=Ranking.by_words())
+    assert (hit.key, hit.arms, hit.score) == ("b", ("lexical",), 1)
+    assert embedder.texts == []
+
+
+async def test_reciprocal_ranks_add_up_as_their_formula_says(user: AsyncScopedMemory) -> None:
+    for key, text in [("a", "a dog"), ("b", "a puppy and pasta"), ("c", "a rocket")]:
+        await user.save(key, text)
+    hits = await user.search("puppy", ranking=Ranking.reciprocal(), explain=True)
+    told = {hit.key: (hit.explanation.dense_rank, hit.explanation.lexical_rank) for hit in hits if hit.explanation}
+    assert told == {"a": (1, None), "b": (2, 1), "c": (3, None)}
+    assert [hit.key for hit in hits] == ["b", "a", "c"]
+    assert hits[0].score == pytest.approx((1 / 62 + 1 / 61) / (2 / 61))
+    assert hits[1].score == pytest.approx((1 / 61) / (2 / 61))
+
+
+async def test_importance_and_recency_count_where_they_are_asked_to(by_words: AsyncScopedMemory) -> None:
+    await by_words.save("old", "the harbour", importance=1.0, occurred_at=at("2020-01-01"))
+    await by_words.save("new", "the harbour", importance=0.0)
+    assert keys(await by_words.search("harbour", ranking=Ranking(importance=0.5)))[0] == "old"
+    assert keys(await by_words.search("harbour", ranking=Ranking(recency=0.5)))[0] == "new"
+
+
+async def test_an_explanation_says_what_made_the_score(user: AsyncScopedMemory) -> None:
+    await user.save("a", "a dog", thread_id="t", position=1)
+    await user.save("b", "pasta")
+    first, second = await user.search("dog", explain=True)
+    told = first.explanation
+    assert told is not None
+    assert second.explanation is not None
+    assert (told.dense_rank, told.lexical_rank, told.memories) == (1, 1, 2)
+    assert (second.explanation.dense_rank, second.explanation.lexical_rank) == (2, None)
+    assert told.search_seconds > 0
+    assert told.embedding_seconds >= 0
+    assert (await user.search("dog"))[0].explanation is None
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [{"dense": -1}, {"dense": 0, "lexical": 0}, {"half_life": 0}, {"beside": float("nan")}, {"shortlist": -1}],
+)
+def test_a_ranking_that_cannot_be_is_refused(weights: dict[str, float]) -> None:
+    with pytest.raises(InvalidInputError):
+        Ranking(**weights)  # type: ignore[arg-type]
+
+
+class Backwards:
+    """Likes best what the search liked least."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.asked: list[tuple[str, list[str]]] = []
+        self._wait = threading.Event()
+        self._seconds = seconds
+
+    def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
+        self._wait.wait(self._seconds)
+        self.asked.append((query, list(texts)))
+        return [float(place) for place in range(len(texts))]
+
+
+class Broken:
+    def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
+        raise ValueError(f"cannot read {query}")
+
+
+class Short:
+    def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
+        return [1.0]
+
+
+async def test_a_reranker_puts_the_hits_into_its_order(by_words: AsyncScopedMemory) -> None:
+    for n in range(4):
+        await by_words.save(f"k{n}", "harbour" + " boat" * n)
+    plain = keys(await by_words.search("harbour boat"))
+    reranker = Backwards()
+    hits = await by_words.search("harbour boat", limit=2, reranker=reranker)
+    assert keys(hits) == plain[::-1][:2], "it is shown more than are asked for"
+    assert [hit.reranked for hit in hits] == [3.0, 2.0]
+    assert reranker.asked[0][0] == "harbour boat"
+    assert len(reranker.asked[0][1]) == 4
+
+
+@pytest.mark.parametrize("reranker", [Broken(), Short(), Backwards(seconds=5)])
+async def test_without_its_answer_the_order_of_the_search_stands(
+    by_words: AsyncScopedMemory, reranker: Backwards, caplog: pytest.LogCaptureFixture
+) -> None:
+    for n in range(3):
+        await by_words.save(f"k{n}", "harbour" + " boat" * n)
+    plain = await by_words.search("harbour boat", limit=2)
+    assert await by_words.search("harbour boat", limit=2, reranker=reranker, rerank_deadline=0.2) == plain
+    assert "the order of the search stands" in caplog.text
+    assert "harbour" not in caplog.text
+
+
+async def test_a_search_finds_the_memories_of_scopes_that_it_may_read(memory: AsyncMemory) -> None:
+    tag = str(uuid.uuid4())
+    team, other = memory.for_scope({"team": tag}), memory.for_scope(f"other {tag}")
+    await team.save("harbour", "the harbour of the team")
+    await other.save("harbour", "the harbour of others")
+    ada = memory.for_user(f"ada {tag}", scopes=[{"team": tag}])
+    await ada.save("harbour", "my harbour")
+    hits = await ada.search("harbour")
+    assert {hit.record.owner for hit in hits} == {f"user:ada {tag}", f"scopes:team={tag}"}
+    assert len(hits) == 2
+    everywhere = memory.for_user(f"ada {tag}", scopes=[{"team": tag}, f"other {tag}"])
+    assert len(await everywhere.search("harbour")) == 3
+    assert len(await everywhere.search("harbour", as_of=datetime.now(UTC))) == 3
+    alone = memory.for_user(f"ada {tag}")
+    assert len(await alone.search("harbour")) == 1, "nothing is left of the scopes on the connection"
+    assert [record.value for record in await ada.items()] == ["my harbour"], "all else is the user's own"
+    await ada.delete("harbour")
+    assert keys(await team.search("harbour")) == ["harbour"]
+
+
+def test_the_parts_of_a_scope_have_no_order_and_no_two_scopes_are_one(memory: AsyncMemory) -> None:
+    def owner(scope: dict[str, str] | str) -> str:
+        return memory.for_scope(scope).owner
+
+    assert owner({"team": "a", "agent": "b"}) == owner({"agent": "b", "team": "a"})
+    different = [
+        {"team": "a", "agent": "b"},
+        {"team": "a&agent=b"},
+        {"team": "a"},
+        "team=a",
+        {"teama": ""},
+        {"a": "team"},
+    ]
+    named = []
+    for scope in different:
+        try:
+            named.append(owner(scope))  # type: ignore[arg-type]
+        except InvalidInputError:
+            assert scope == {"teama": ""}
+    assert len(set(named)) == len(different) - 1
+    with pytest.raises(InvalidInputError):
+        owner({})
+
+
+async def test_bad_arguments_are_refused_before_anything_is_asked(
+    user: AsyncScopedMemory, embedder: TopicEmbedder
+) -> None:
+    now = datetime.now(UTC)
+    for options in (
+        {"between": (now, now)}, {"between": (now, now - timedelta(1))}, {"as_of": datetime(2020, 1, 1)},
+        {"neighbors": -1}, {"limit": -1}, {"asked_at": datetime(2020, 1, 1)}, {"between": ("a", None)},
+    ):  # fmt: skip
+        with pytest.raises(InvalidInputError):
+            await user.search("dog", **options)  # type: ignore[arg-type]
