@@ -69,8 +69,6 @@ class AsyncWorker:
             **({} if extractor is None else {"extract": partial(self._extract, extractor)}),
             **({"embed": self._embed} if embeddings.is_configured else {}),
         }
-        if not self._works:
-            raise ConfigurationError("a worker needs an extractor, or a memory with an embedder")
 
     async def run_once(self, *, progress: Callable[[Worked], None] | None = None) -> Worked:
         """Do all jobs that are due now, and say what was done.
@@ -79,6 +77,7 @@ class AsyncWorker:
             progress: is told what was done so far, after each job.
 
         Raises:
+            ConfigurationError: there is neither an extractor nor an embedder.
             StorageUnavailableError: memory is down. What was begun is done again.
         """
         tally = _Tally(progress)
@@ -93,6 +92,9 @@ class AsyncWorker:
         Args:
             stop: ends it.
             progress: is told what was done so far, after each job.
+
+        Raises:
+            ConfigurationError: there is neither an extractor nor an embedder.
         """
         tally = _Tally(progress)
         while not stop.is_set():
@@ -114,6 +116,8 @@ class AsyncWorker:
 
     async def _work(self, stop: asyncio.Event, tally: _Tally) -> None:
         """Do jobs until none is due."""
+        if not self._works:
+            raise ConfigurationError("a worker needs an extractor, or a memory with an embedder")
         idle = False
         while not idle and not stop.is_set():
             idle = True

@@ -200,7 +200,6 @@ class AsyncMemory:
                 long as the one before.
 
         Raises:
-            ConfigurationError: there is neither an extractor nor an embedder.
             InvalidInputError: a number cannot be.
         """
         return AsyncWorker(

@@ -70,8 +70,6 @@ class Worker:
             **({} if extractor is None else {"extract": partial(self._extract, extractor)}),
             **({"embed": self._embed} if embeddings.is_configured else {}),
         }
-        if not self._works:
-            raise ConfigurationError("a worker needs an extractor, or a memory with an embedder")
 
     def run_once(self, *, progress: Callable[[Worked], None] | None = None) -> Worked:
         """Do all jobs that are due now, and say what was done.
@@ -80,6 +78,7 @@ class Worker:
             progress: is told what was done so far, after each job.
 
         Raises:
+            ConfigurationError: there is neither an extractor nor an embedder.
             StorageUnavailableError: memory is down. What was begun is done again.
         """
         tally = _Tally(progress)
@@ -94,6 +93,9 @@ class Worker:
         Args:
             stop: ends it.
             progress: is told what was done so far, after each job.
+
+        Raises:
+            ConfigurationError: there is neither an extractor nor an embedder.
         """
         tally = _Tally(progress)
         while not stop.is_set():
@@ -115,6 +117,8 @@ class Worker:
 
     def _work(self, stop: threading.Event, tally: _Tally) -> None:
         """Do jobs until none is due."""
+        if not self._works:
+            raise ConfigurationError("a worker needs an extractor, or a memory with an embedder")
         idle = False
         while not idle and not stop.is_set():
             idle = True

@@ -199,7 +199,6 @@ class Memory:
                 long as the one before.
 
         Raises:
-            ConfigurationError: there is neither an extractor nor an embedder.
             InvalidInputError: a number cannot be.
         """
         return Worker(
