@@ -13,7 +13,7 @@ from lakemem._async.threads import AsyncThread
 from lakemem.context import Identify, resolve_context
 from lakemem.echoes import after_echo
 from lakemem.errors import ConfigurationError
-from lakemem.recalling import Recall, Recalled, recalled_text
+from lakemem.recalling import Context, Recall, context
 from lakemem.responses import AgentRequest, Item, since_the_agent
 from lakemem.types import RequestContext
 from lakemem.waiting import awithin
@@ -42,7 +42,7 @@ class Answering:
         self.is_degraded = self.is_degraded or self.user.is_degraded
         return self.is_degraded
 
-    async def recall(self, question: str, recall: Recall | bool) -> Recalled:
+    async def recall(self, question: str, recall: Recall | bool) -> Context:
         """Return what is remembered for a question; nothing where that takes too long.
 
         Raises:
@@ -50,7 +50,7 @@ class Answering:
         """
         wanted = Recall() if recall is True else recall
         if not wanted or not question.strip() or not wanted.limit:
-            return Recalled()
+            return Context()
         try:
             hits = await awithin(
                 wanted.deadline,
@@ -64,9 +64,9 @@ class Answering:
         except TimeoutError:
             logger.warning("memories were not recalled within %g s, the agent goes on without them", wanted.deadline)
             self.look()
-            return Recalled()
+            return Context()
         self.look()
-        return recalled_text(hits, wanted.budget)
+        return context(hits, max_tokens=wanted.max_tokens)
 
     async def new_items(self, thread: AsyncThread) -> list[Item]:
         """Return the items of the request that a thread does not have: a client may send all that was said again.

@@ -309,10 +309,10 @@ async def test_recall_is_bounded_as_the_caller_says(memory: AsyncMemory) -> None
     assert len(await lines(Recall(limit=2))) == 2
     assert len(await lines(Recall(limit=0))) == 0
     assert {json.loads(line)["key"] for line in await lines(Recall(namespace=("others",)))} == {"tea 4", "tea 5"}
-    [line] = await lines(Recall(budget=100))
-    assert len(line) < 100
-    assert await lines(Recall(budget=10)) == []
-    for wrong in ({"limit": -1}, {"deadline": 0}, {"deadline": None}, {"min_similarity": 2}, {"namespace": "drinks"}):
+    [line] = await lines(Recall(max_tokens=80))
+    assert json.loads(line)["value"].startswith("Tea fact ")
+    assert await lines(Recall(max_tokens=10)) == []
+    for wrong in ({"limit": -1}, {"max_tokens": -1}, {"deadline": 0}, {"deadline": None}, {"min_similarity": 2}, {"namespace": "drinks"}):
         with pytest.raises(InvalidInputError):
             Recall(**wrong)  # type: ignore[arg-type]
 

@@ -13,7 +13,7 @@ from lakemem._async.scoped import AsyncScopedMemory
 from lakemem.answering import Answering, answering
 from lakemem.context import Identify
 from lakemem.errors import ConfigurationError, InvalidInputError, MissingExtraError, StorageUnavailableError
-from lakemem.recalling import Recall, Recalled
+from lakemem.recalling import Context, Recall
 from lakemem.responses import AgentRequest, Event, ResponseEvents, last_question, new_id, read_request
 
 try:
@@ -59,7 +59,7 @@ def recalled(config: RunnableConfig | None = None) -> str:
     if config is None:
         config = get_config()
     found = config.get("configurable", {}).get(RECALLED)
-    return f"\n\n{found.text}" if isinstance(found, Recalled) and found.text else ""
+    return f"\n\n{found.text}" if isinstance(found, Context) and found.text else ""
 
 
 def recalling_prompt(instructions: str) -> Callable[[Mapping[str, Any], RunnableConfig], list[BaseMessage]]:

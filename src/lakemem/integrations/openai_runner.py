@@ -15,7 +15,7 @@ from lakemem.answering import Answering, answering
 from lakemem.context import Identify
 from lakemem.errors import MissingExtraError
 from lakemem.integrations.openai_session import LakebaseSession
-from lakemem.recalling import Recall, Recalled
+from lakemem.recalling import Context, Recall
 from lakemem.responses import (
     AgentRequest,
     Event,
@@ -192,7 +192,7 @@ async def _prepared(
     return _Run(asked, {**arguments, **options}, question)
 
 
-def _with_memories(run_config: RunConfig, recalled: Recalled, answering: Answering) -> RunConfig:
+def _with_memories(run_config: RunConfig, recalled: Context, answering: Answering) -> RunConfig:
     """The caller's config with memories at the end of the instructions, and the SDK's traces grouped by thread."""
     theirs = run_config.call_model_input_filter
 
