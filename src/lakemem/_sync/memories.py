@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from lakemem._sync.recall import Recall
-from lakemem.operations import memories
-from lakemem.types import MemoryRecord
+from lakemem.operations import jobs, memories, versions
+from lakemem.types import DuplicatePolicy, MemoryKind, MemoryRecord
 
 _UNCHANGED: Any = object()
+_DUPLICATES = DuplicatePolicy()
 
 
 class Memories(Recall):
@@ -34,11 +35,20 @@ class Memories(Recall):
         position: int | None = None,
         occurred_at: datetime | None = None,
         expires_in: float | None = None,
+        subject: str | None = None,
+        valid_from: datetime | None = None,
+        sources: Sequence[str] = (),
+        idempotency_key: str | None = None,
+        duplicates: DuplicatePolicy | None = _DUPLICATES,
     ) -> MemoryRecord:
         """Remember a JSON value; a value that is there already becomes an earlier version.
 
+        Nothing is stored twice: where the same value, text and metadata are there under the key, they stay as they
+        are. Without a key, one is made of the namespace and the content, and the facts of the namespace are looked
+        through for one that says nearly the same. `outcome` of the record says which it was.
+
         Args:
-            key: the name of the memory; None to make one up.
+            key: the name of the memory; None to have one made of its content.
             value: what to remember: anything that JSON can say.
             namespace: where the key belongs; the same key in another namespace is another memory.
             text: what search reads; by default the words of the key and the value.
@@ -46,10 +56,18 @@ class Memories(Recall):
             importance: 0 to 1.
             thread_id, position: the thread and the item it was learnt from.
             occurred_at: when it happened.
-            expires_in: seconds until it is forgotten.
+            expires_in: seconds from now until it is forgotten.
+            subject: what has one value at a time, such as ``"user.employer"``; it takes the place of the key.
+            valid_from: since when it holds, where that is not now. One that is learnt late takes over the rest of
+                the time of the version that was in effect then; where there was none, it holds until the next one.
+            sources: the keys of the memories, in the same namespace, that it was made of.
+            idempotency_key: a name for this call. A repetition with the same name changes nothing, and returns the
+                memory as it is now; with version 0 if nothing of it is there any more. It is known for a week.
+            duplicates: what counts as nearly the same, where neither a key nor a subject is given; None to store
+                whatever is not exactly the same. Two that are saved at the same moment do not see each other.
 
         Returns:
-            The version that was saved.
+            What is stored now; `outcome` says what was done.
 
         Raises:
             InvalidInputError: an argument cannot be stored. Nothing was written.
@@ -66,13 +84,24 @@ class Memories(Recall):
             position=position,
             occurred_at=occurred_at,
             expires_in=expires_in,
+            subject=subject,
+            valid_from=valid_from,
+            sources=sources,
         )
+        write_id = memories.write_id(idempotency_key)
         embedded = self._embeddings.embed(draft.text)
-        return self._storage.run(memories.save(self._owner, draft, embedded))
+        save = memories.save(self._owner, draft, embedded, duplicates=duplicates)
+        return self._storage.run(jobs.with_late_vectors(save, [embedded]), write_id=write_id)
 
-    def get(self, key: str, *, namespace: Sequence[str] = ()) -> MemoryRecord | None:
-        """Return the current version of a memory; None where there is none, or it has expired."""
-        return self._storage.run(memories.get(self._owner, key, namespace))
+    def get(self, key: str, *, namespace: Sequence[str] = (), as_of: datetime | None = None) -> MemoryRecord | None:
+        """Return the current version of a memory; None where there is none, or it has expired.
+
+        Args:
+            key: the name of the memory.
+            namespace: where the key belongs.
+            as_of: return the version that was in effect at this moment, as far as is known now.
+        """
+        return self._storage.run(memories.get(self._owner, key, namespace, as_of=as_of))
 
     def items(
         self,
@@ -81,6 +110,8 @@ class Memories(Recall):
         filter: Mapping[str, Any] | None = None,
         limit: int | None = 100,
         offset: int = 0,
+        as_of: datetime | None = None,
+        kind: MemoryKind | None = None,
     ) -> list[MemoryRecord]:
         """Return current memories, the newest first.
 
@@ -89,10 +120,40 @@ class Memories(Recall):
             filter: what their metadata must contain.
             limit: how many at the most; None for all.
             offset: how many to leave out first.
+            as_of: return what was in effect at this moment, as far as is known now.
+            kind: only ``"fact"`` or only ``"turn"``; by default both.
         """
         return self._storage.run(
-            memories.items(self._owner, namespace=namespace, filter=filter, limit=limit, offset=offset)
+            memories.items(
+                self._owner, namespace=namespace, filter=filter, limit=limit, offset=offset, as_of=as_of, kind=kind
+            )
         )
+
+    def history(self, key: str, *, namespace: Sequence[str] = ()) -> list[MemoryRecord]:
+        """Return all versions of a memory, the newest first; also of one that was deleted. Empty where there is none.
+
+        Args:
+            key: the name of the memory.
+            namespace: where the key belongs.
+        """
+        return self._storage.run(versions.history(self._owner, key, namespace))
+
+    def revert(self, key: str, version: int, *, namespace: Sequence[str] = ()) -> MemoryRecord:
+        """Make the content of an old version current again, as a new version; also of a memory that was deleted.
+
+        Args:
+            key: the name of the memory.
+            version: which one.
+            namespace: where the key belongs.
+
+        Returns:
+            The new version.
+
+        Raises:
+            MemoryNotFoundError: there is no such version.
+            StorageUnavailableError: memory is down. :func:`~lakemem.degrading` does not answer in its place.
+        """
+        return self._storage.run(versions.revert(self._owner, key, version, namespace))
 
     def update(
         self,
@@ -134,7 +195,8 @@ class Memories(Recall):
             expires_in=expires_in,
         )
         embedded = self._embeddings.embed(draft.text)
-        return self._storage.run(memories.update(self._owner, draft, embedded, expected_version=expected_version))
+        change = memories.update(self._owner, draft, embedded, expected_version=expected_version)
+        return self._storage.run(jobs.with_late_vectors(change, [embedded]))
 
     def delete(self, key: str, *, namespace: Sequence[str] = (), erase: bool = False) -> bool:
         """Forget a memory; False where there is none.
@@ -147,3 +209,42 @@ class Memories(Recall):
             erase: remove every version for good.
         """
         return self._storage.run(memories.delete(self._owner, key, namespace, erase=erase))
+
+    def forget(
+        self,
+        *,
+        key: str | None = None,
+        namespace: Sequence[str] | None = None,
+        filter: Mapping[str, Any] | None = None,
+        thread_id: str | None = None,
+        before: datetime | None = None,
+        erase: bool = False,
+    ) -> int:
+        """Forget all memories that meet every condition given, and return how many they were.
+
+        They are found no more. Their versions stay in the database for the record, unless they are erased.
+
+        Args:
+            key: the name of a memory: in exactly `namespace`, or in all of them where none is given.
+            namespace: without a key, the first labels of the namespaces.
+            filter: what the metadata must contain.
+            thread_id: the thread it was learnt from.
+            before: what happened before this moment; where it is not known when it did, what holds since before it.
+            erase: remove every version for good; also of what was deleted before, if its last version fits.
+
+        Raises:
+            InvalidInputError: there is no condition, so that everything would be forgotten; or one is not what it
+                should be.
+            StorageUnavailableError: memory is down. :func:`~lakemem.degrading` does not answer in its place.
+        """
+        return self._storage.run(
+            versions.forget(
+                self._owner,
+                key=key,
+                namespace=namespace,
+                filter=filter,
+                thread_id=thread_id,
+                before=before,
+                erase=erase,
+            )
+        )

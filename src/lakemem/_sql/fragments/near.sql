@@ -26,9 +26,8 @@ said AS MATERIALIZED (
             AND key <> %(key)s AND {alive} AND NOT EXISTS (SELECT FROM held)
         OFFSET 0
     ) AS compared
-    WHERE similarity >= %(link)s::float8 OR common >= %(overlap)s::float8 * (
-        length + (SELECT length FROM said) - common
-    )
+    WHERE similarity >= %(link)s::float8
+        OR common > 0 AND common >= %(overlap)s::float8 * (length + (SELECT length FROM said) - common)
 ), alike AS MATERIALIZED (
     SELECT m.*, nearest.similarity, nearest.score
     FROM (
