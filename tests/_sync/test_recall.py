@@ -243,6 +243,19 @@ def test_a_ranking_that_cannot_be_is_refused(weights: dict[str, float]) -> None:
         Ranking(**weights)  # type: ignore[arg-type]
 
 
+def test_context_writes_what_a_search_finds_into_the_instructions(by_words: ScopedMemory) -> None:
+    for position, text in enumerate(["Which harbour?", "The old one", "Why?"]):
+        by_words.save(f"k{position}", text, thread_id="t", position=position, occurred_at=at("2023-05-01"))
+    context = by_words.context("harbour", max_tokens=500)
+    assert keys(context.hits) == ["k0"]
+    assert "2023-05-01" in context.text
+    assert "The old one" in context.text, "the turn beside it comes along"
+    assert "Why" not in context.text
+    assert "The old one" not in (by_words.context("harbour", neighbors=0)).text
+    assert (by_words.context("zebra")).text == ""
+    assert (by_words.context("harbour", max_tokens=1)).left_out == 1
+
+
 class Backwards:
     """Likes best what the search liked least."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from lakemem import recalling
 from lakemem._async.database import AsyncStorage
 from lakemem._async.embeddings import AsyncEmbeddings
 from lakemem.dates import mentioned_periods
@@ -16,6 +17,7 @@ from lakemem.operations.recall import DEFAULT_RANKING, Between, Question
 from lakemem.protocols import Reranker
 from lakemem.questions import words_of
 from lakemem.ranking import Ranking
+from lakemem.recalling import Context
 from lakemem.types import Hit, MemoryKind
 from lakemem.waiting import acall_blocking, monotonic
 
@@ -102,6 +104,49 @@ class AsyncRecall:
         if reranker is None:
             return found[0]
         return (await self._reranked(query, found[0], reranker, rerank_deadline))[:limit]
+
+    async def context(
+        self,
+        query: str,
+        *,
+        max_tokens: int = recalling.MAX_TOKENS,
+        namespace: Sequence[str] = (),
+        filter: Mapping[str, Any] | None = None,
+        kind: MemoryKind | None = None,
+        limit: int = 20,
+        neighbors: int = 1,
+        min_similarity: float | None = None,
+        as_of: datetime | None = None,
+        asked_at: datetime | None = None,
+        ranking: Ranking = DEFAULT_RANKING,
+        count: Callable[[str], int] = recalling.estimate_text_tokens,
+    ) -> Context:
+        """Search, and write what is found down for a model's instructions.
+
+        Each memory stands there once, with its date, as data that the model is told not to obey; turns beside each
+        other are one passage. See :func:`lakemem.recalling.context`.
+
+        Args:
+            query: what the user said, or a question about it.
+            max_tokens: what the text may take.
+            namespace, filter, kind, min_similarity, as_of, asked_at, ranking: as in :meth:`search`.
+            limit: memories at the most.
+            neighbors: how many turns before and after each to tell, where there is room.
+            count: says how many tokens a text takes; by default one for every 4 bytes.
+        """
+        hits = await self.search(
+            query,
+            namespace=namespace,
+            filter=filter,
+            kind=kind,
+            limit=limit,
+            neighbors=neighbors,
+            min_similarity=min_similarity,
+            as_of=as_of,
+            asked_at=asked_at,
+            ranking=ranking,
+        )
+        return recalling.context(hits, max_tokens=max_tokens, count=count)
 
     async def search_many(
         self,
