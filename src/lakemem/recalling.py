@@ -30,8 +30,8 @@ class Recall:
         namespace: the first labels of the namespaces to look in; by default all.
         min_similarity: leave out what is less similar in meaning than this, -1 to 1.
         deadline: seconds to wait for them; the run then goes on without.
-        max_tokens: what they may take in the instructions, by :func:`estimate_text_tokens`; what does not fit is
-            left out.
+        max_tokens: what they may take in the instructions, the note around them included, with 4 bytes for a token;
+            what does not fit is left out.
 
     Raises:
         InvalidInputError: one of these cannot be.
