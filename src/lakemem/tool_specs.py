@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lakemem.errors import InvalidInputError
+from lakemem.file_memory import SIGNATURES
 from lakemem.types import Hit, MemoryRecord
 
 SEARCH_LIMIT = 5
@@ -79,6 +80,42 @@ TOOL_SPECS = (
     ),
     ToolSpec("delete_memory", "Forget a memory, because the user asks for it or it is wrong.", {"key": _KEY}),
 )
+
+_PATH = "A path under /memories, such as /memories/preferences.md."
+
+FILE_TOOL_NAME = "memory"
+FILE_TOOL_DESCRIPTION = (
+    "Files about the user that stay from one conversation to the next, under /memories. View that directory before "
+    "you begin, keep what later conversations need in files, and keep the files up to date. Commands: view (path; "
+    "view_range for some lines of a file), create (path, file_text), str_replace (path, old_str, new_str; old_str "
+    "must stand in the file once), insert (path, insert_line, insert_text; after this line, 0 for the beginning), "
+    "delete (path), rename (old_path, new_path). What a command does not take is null."
+)
+_FILE_ARGUMENTS: Mapping[str, tuple[str, str]] = {
+    "path": ("string", _PATH),
+    "view_range": ("array", "The first line and the last, -1 for the end."),
+    "file_text": ("string", "The text of the new file."),
+    "old_str": ("string", "The text to replace, exactly as it stands in the file."),
+    "new_str": ("string", "What takes its place."),
+    "insert_line": ("integer", "The line after which to insert."),
+    "insert_text": ("string", "The text to insert."),
+    "old_path": ("string", _PATH),
+    "new_path": ("string", _PATH),
+}
+
+
+def file_tool_schema() -> dict[str, Any]:
+    """The arguments of the file tool as a strict JSON Schema: all are required, so those not meant are null."""
+    properties: dict[str, Any] = {"command": {"type": "string", "enum": list(SIGNATURES)}}
+    for name, (kind, meaning) in _FILE_ARGUMENTS.items():
+        items = {"items": {"type": "integer"}} if kind == "array" else {}
+        properties[name] = {"type": [kind, "null"], "description": meaning, **items}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def spec_named(name: str) -> ToolSpec:
