@@ -64,6 +64,9 @@ THREAD_CALLS: dict[str, tuple[int, Call]] = {
 MEMORY_CALLS: dict[str, tuple[int, Call]] = {
     "save": (3, lambda user: user.save("colour", {"likes": "blue"}, metadata={"a": 1}, expires_in=60)),
     "get": (2, lambda user: user.get("colour")),
+    "history": (2, lambda user: user.history("colour")),
+    "revert": (3, lambda user: user.revert("colour", 1)),
+    "forget": (2, lambda user: user.forget(thread_id="t", namespace=("a",), filter={"a": 1})),
     "items": (2, lambda user: user.items(filter={"a": 1}, limit=5)),
     "search": (2, lambda user: user.search("which colour", filter={"a": 1}, min_similarity=-1)),
     "update": (3, lambda user: user.update("colour", {"likes": "red"})),
@@ -148,6 +151,26 @@ async def test_every_call_is_one_round_trip_also_the_first_time(alice: AsyncScop
             await call(alice)
             counted[name] = (proxy.round_trips, proxy.statements, proxy.connections)
         assert counted == expected
+
+
+@pytest.mark.parametrize("late", [{}, {"valid_from": datetime(2024, 1, 1, tzinfo=UTC)}])
+@pytest.mark.parametrize("address", [{"key": "k"}, {"key": None}, {"key": None, "subject": "user.employer"}])
+async def test_a_save_is_one_round_trip_however_it_is_made(
+    alice: AsyncScopedMemory, proxy: Proxy, address: dict[str, Any], late: dict[str, Any]
+) -> None:
+    for _ in range(2):
+        proxy.reset()
+        await alice.save(**address, value="blue", **late)
+        assert (proxy.round_trips, proxy.statements) == (1, 3)
+
+
+async def test_a_save_with_an_idempotency_key_is_read_back_when_it_is_repeated(
+    alice: AsyncScopedMemory, proxy: Proxy
+) -> None:
+    for round_trips, statements in ((1, 4), (2, 6)):
+        proxy.reset()
+        await alice.save("k", "blue", idempotency_key="once")
+        assert (proxy.round_trips, proxy.statements) == (round_trips, statements)
 
 
 async def test_a_large_item_is_one_round_trip(alice: AsyncScopedMemory, proxy: Proxy) -> None:

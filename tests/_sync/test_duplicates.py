@@ -66,12 +66,12 @@ NEAR_MISSES = [
     ("Alice reports to Bob.", "Bob reports to Alice."),
     ("The user flies from Oslo to Rome.", "The user flies to Oslo from Rome."),
     ("The user lives in Berlin.", "The user lived in Berlin."),
-    ("For many years the user worked at Acme on data platforms.", "For many years the user works at Acme on data platforms."),
+    ("For years, the user worked at Acme on data.", "For years, the user works at Acme on data."),
     ("The user is a vegetarian.", "The user was a vegetarian."),
     ("The user has a dog named Rex.", "The user had a dog named Rex."),
     ("The meeting is before lunch.", "The meeting is after lunch."),
     ("The user turned the notifications on.", "The user turned the notifications off."),
-    ("The spare key is under the left flower pot at the back door.", "The spare key is under the right flower pot at the back door."),
+    ("The key is under the left pot at the back door.", "The key is under the right pot at the back door."),
     ("The user increased the retention of logs.", "The user decreased the retention of logs."),
     ("The user likes tea.", "The user likes only tea."),
     ("The user writes C++.", "The user writes C#."),
@@ -158,10 +158,11 @@ def test_of_five_facts_that_are_said_often_none_is_doubled(by_meaning: Memory) -
 
 def test_the_same_content_is_stored_once_however_many_save_it_at_once(memory: Memory, target: Lakebase) -> None:
     user = somebody(memory)
-    for duplicates in (DuplicatePolicy(), None):
-        texts = [f"{duplicates}: fact {n % 3}" for n in range(12)]
-        saved = gather([lambda text=text: user.save(None, text, duplicates=duplicates) for text in texts])
-        assert Counter(record.outcome == "unchanged" for record in saved) == {True: 9, False: 3}
+    texts = [f"fact {n % 3}" for n in range(12)]
+    saved = gather([lambda text=text: user.save(None, text) for text in texts])
+    assert Counter(record.outcome == "unchanged" for record in saved) == {True: 9, False: 3}
+    unprobed = gather([lambda text=text: user.save(None, text + "!", duplicates=None) for text in texts])
+    assert Counter(record.outcome == "unchanged" for record in unprobed) == {True: 9, False: 3}
     assert Rows(target, user.owner)("SELECT count(*) FROM lakemem.memories") == [(6,)]
 
 
@@ -198,7 +199,8 @@ def test_what_is_there_already_lasts_as_long_as_was_last_asked_for(memory: Memor
     short = user.save("code", 1234, expires_in=60, importance=0.2)
     longer = user.save("code", 1234, expires_in=3600, importance=0.7, sources=["said"])
     assert (longer.outcome, longer.version, longer.importance) == ("unchanged", 1, 0.7)
-    assert short.expires_at and longer.expires_at
+    assert short.expires_at
+    assert longer.expires_at
     assert longer.expires_at - short.expires_at > timedelta(minutes=58)
     for_ever = user.save("code", 1234, importance=0.1, sources=["said", "heard"])
     assert (for_ever.expires_at, for_ever.importance, for_ever.sources) == (None, 0.7, ("said", "heard"))
