@@ -93,7 +93,13 @@ CROSS JOIN LATERAL (
         FROM scope AS s CROSS JOIN bounds
         WHERE s.tsv IS NOT NULL
     ), scales AS MATERIALIZED (
-        SELECT lowest, width, (SELECT nullif(max(weight), 0) FROM worded) AS weight FROM bounds
+        -- Where not even a word of middling rarity is in any memory, the words have little to say, and no memory all.
+        SELECT
+            lowest, width, greatest(
+                (SELECT max(weight) FROM worded),
+                0.5 * ln(1 + (memories - 0.5) / 1.5)::float8 / (1 + %(saturation)s::float8)
+            ) AS weight
+        FROM bounds
     ), nearest AS MATERIALIZED (
         SELECT *, rank() OVER (ORDER BY similarity DESC) AS rank
         FROM (
