@@ -150,6 +150,7 @@ SPANS = {
     # From one to another
     "between March and June 2023": "2023-03..2023-06",
     "between March and June": "2023-03..2023-06",
+    "from March to June 2030": "2030-03..2030-06",
     "from November to February": "2022-11..2023-02",
     "from November 2021 to February 2022": "2021-11..2022-02",
     "between October and June 2020": "2019-10..2020-06",

@@ -7,7 +7,7 @@ import math
 import unicodedata
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -81,8 +81,8 @@ def test_a_memory_has_its_date_its_key_and_its_value() -> None:
 
 
 def test_a_date_is_that_of_utc() -> None:
-    late = datetime(2023, 5, 7, 23, 30, tzinfo=UTC).astimezone(tz=None)
-    [line] = lines(context([hit(record("Ada likes tea.", occurred_at=late))]))
+    early = datetime(2023, 5, 8, 1, 30, tzinfo=timezone(timedelta(hours=2)))
+    [line] = lines(context([hit(record("Ada likes tea.", occurred_at=early))]))
     assert line["date"] == "2023-05-07"
 
 
@@ -234,6 +234,14 @@ def test_what_does_not_fit_is_left_out_and_the_next_one_looked_at() -> None:
     assert told.left_out == 1
 
 
+def test_what_is_a_little_too_long_makes_room_for_the_next_one() -> None:
+    first, long, short = (hit(record(value)) for value in ("Ada likes tea.", f"Ada {'walks ' * 10}.", "Ada has a cat."))
+    budget = context([first, short]).tokens
+    told = context([first, long, short], max_tokens=budget + 2)  # each line is rounded up
+    assert (told.hits, told.tokens, told.left_out) == ((first, short), budget, 1)
+    assert context([first, short], max_tokens=budget - 1).hits == (first,)
+
+
 def test_tokens_are_counted_by_whoever_is_asked_to() -> None:
     found = [hit(record(f"Ada likes tea number {number}.")) for number in range(20)]
 
@@ -334,6 +342,11 @@ def test_a_memory_cannot_leave_the_place_of_data(text: str, place: str) -> None:
         assert line["value"] == readable
     elif place == "turn":
         assert line["turns"] == [{"user": readable}]
+
+
+@pytest.mark.parametrize("value", [[None], [True], [False], [[]], [{}], {"[null]": ["[null]"]}, 1.5, "null"])
+def test_what_is_no_text_is_told_as_json(value: Any) -> None:
+    assert values(context([hit(record(value))])) == [value]
 
 
 @pytest.mark.parametrize(
