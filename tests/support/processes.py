@@ -1,4 +1,4 @@
-"""Real processes that begin their work at the same moment."""
+"""Real processes: some that begin their work at the same moment, and some that are there to be killed."""
 
 from __future__ import annotations
 
@@ -36,3 +36,13 @@ def run_at_once(prepare: str, work: str, *, count: int, **environ: str) -> list[
     failures = [errors for process, (_, errors) in zip(processes, outputs, strict=True) if process.returncode]
     assert not failures, failures[0]
     return [output for output, _ in outputs]
+
+
+def start(script: str, **environ: str) -> subprocess.Popen[str]:
+    """Start a script in a process of its own, and return once it has printed a line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env={**os.environ, **environ}
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline(), "it ended before it began"
+    return process

@@ -41,7 +41,7 @@ WITH given AS MATERIALIZED (
         least(given.occurred_at, moment.at), moment.at
     FROM given CROSS JOIN last CROSS JOIN (SELECT clock_timestamp() AS at) AS moment
     ON CONFLICT DO NOTHING
-    RETURNING key, position, valid_from, expires_at
+    RETURNING key, position, valid_from, created_at, expires_at
 ), event AS (
     INSERT INTO {schema}.memory_events (owner, namespace, key, version, action)
     SELECT %(owner)s, %(namespace)s::text[], key, 1, 'save' FROM stored
@@ -54,7 +54,7 @@ WITH given AS MATERIALIZED (
     WHERE %(extract)s::boolean
     HAVING count(*) > 0
 )
-SELECT key, position, valid_from, expires_at FROM stored;
+SELECT key, position, valid_from, created_at, expires_at FROM stored;
 
 -- name: turns
 -- The turns of a job that are still there; before them those that went before the first.

@@ -107,7 +107,7 @@ def store(
         parse=stored,
         # Version 0 says that they wait for the database.
         fallback=[
-            _record(owner, place, draft, each, 0, draft.utterance.position, now, expires_at)
+            _record(owner, place, draft, each, 0, draft.utterance.position, now, None, expires_at)
             for draft, each in given.values()
         ],
         writes=True,
@@ -144,6 +144,7 @@ def _record(
     version: int,
     position: int | None,
     valid_from: datetime,
+    created_at: datetime | None,
     expires_at: datetime | None,
 ) -> MemoryRecord:
     return MemoryRecord(
@@ -161,4 +162,6 @@ def _record(
         kind="turn",
         thread_id=place.thread_id,
         position=position,
+        created_at=created_at,
+        outcome="saved" if version else None,
     )
