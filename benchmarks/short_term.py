@@ -35,6 +35,11 @@ from side_by_side.wire_case import round_trips
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "explanation" / "short-term-benchmarks.md"
 
+PACKAGES = (
+    "openai-agents", "langgraph", "langgraph-checkpoint", "langgraph-checkpoint-postgres",
+    "psycopg", "psycopg-pool", "SQLAlchemy", "orjson",
+)  # fmt: skip
+
 P99 = smaller("p99 ms", 1 / 3)
 ONE_ROUND_TRIP = [Goal("round trips", None, "at most", 1)]
 
@@ -83,11 +88,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             scale=0.04 if options.quick else 1.0,
         )
         link_ms = asyncio.run(run(bench, options.only or list(CASES)))
-    print(report.tables(bench, GOALS, link_ms))
+    text = report.tables(bench, GOALS, PACKAGES, [f"the link: `SELECT 1` takes {link_ms:.2f} ms by way of it"])
+    print(text)
     if folder := options.results or (HERE / "results" if whole else None):
-        report.write(folder, bench, GOALS, link_ms)
+        report.write(folder, "short_term", "Short-term memory, side by side", bench.results, text)
+        report.plot(folder / "short_term.png", bench.results, GOALS)
     if whole and options.results is None:
-        report.write_into(PAGE, bench, GOALS, link_ms)
+        report.write_into(PAGE, text)
     return 0
 
 

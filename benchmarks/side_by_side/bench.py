@@ -79,10 +79,13 @@ class Bench:
 
     async def compare(self, case: str, rate: str, contenders: Mapping[str, Work]) -> None:
         """Alternate, and note rates, times and processor time."""
-        found = await self.alternate(case, contenders)
-        for metric, attribute in {rate: "rate", **TIMES}.items():
+        self.note_figures(case, await self.alternate(case, contenders), {rate: "rate", **TIMES})
+
+    def note_figures(self, case: str, found: Mapping[str, Figures], metrics: Mapping[str, str]) -> None:
+        """Note what the contenders have in common: `metrics` are attributes of :class:`Figures` by their names."""
+        for metric, attribute in metrics.items():
             values = {name: getattr(figures, attribute) for name, figures in found.items()}
-            self.note(case, metric, ours=values["ours"], peer=values.get("peer"), floor=values["floor"])
+            self.note(case, metric, ours=values["ours"], peer=values.get("peer"), floor=values.get("floor"))
 
 
 TIMES = {

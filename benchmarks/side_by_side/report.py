@@ -16,33 +16,28 @@ from side_by_side.bench import Bench, Number, Result
 from side_by_side.goals import Goal
 
 Goals = Mapping[str, Sequence[Goal]]
-PACKAGES = (
-    "openai-agents", "langgraph", "langgraph-checkpoint", "langgraph-checkpoint-postgres",
-    "psycopg", "psycopg-pool", "SQLAlchemy", "orjson",
-)  # fmt: skip
 BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"
 
 
-def write(folder: Path, bench: Bench, goals: Goals, link_ms: float) -> None:
+def write(folder: Path, name: str, title: str, results: Sequence[Result], text: str) -> None:
+    """Write the figures for programs, and the report for readers."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [json.dumps({name: rounded(value) for name, value in asdict(result).items()}) for result in bench.results]
-    (folder / "short_term.json").write_text("[\n  " + ",\n  ".join(rows) + "\n]\n", "utf-8")
-    text = f"# Short-term memory, side by side\n\n{tables(bench, goals, link_ms)}"
-    (folder / "short_term.md").write_text(text, "utf-8")
-    plot(folder / "short_term.png", bench.results, goals)
+    rows = [json.dumps({field: rounded(value) for field, value in asdict(result).items()}) for result in results]
+    (folder / f"{name}.json").write_text("[\n  " + ",\n  ".join(rows) + "\n]\n", "utf-8")
+    (folder / f"{name}.md").write_text(f"# {title}\n\n{text}", "utf-8")
 
 
-def write_into(page: Path, bench: Bench, goals: Goals, link_ms: float) -> None:
+def write_into(page: Path, text: str) -> None:
     """Replace what stands between the marks of a page."""
     before, _, rest = page.read_text("utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n{tables(bench, goals, link_ms)}\n{END}{after}", "utf-8")
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", "utf-8")
 
 
-def tables(bench: Bench, goals: Goals, link_ms: float) -> str:
-    return "\n".join(
-        [goal_table(bench.results, goals), "", figure_table(bench.results), "", conditions(bench, link_ms)]
-    )
+def tables(bench: Bench, goals: Goals, packages: Sequence[str], notes: Sequence[str]) -> str:
+    """The goals, all figures, and in which circumstances they were measured."""
+    parts = [goal_table(bench.results, goals), figure_table(bench.results), conditions(bench, packages, notes)]
+    return "\n\n".join(parts)
 
 
 def goal_table(results: Sequence[Result], goals: Goals) -> str:
@@ -86,18 +81,18 @@ def shown(value: Number) -> str:
     return f"{value:,.0f}"
 
 
-def conditions(bench: Bench, link_ms: float) -> str:
+def conditions(bench: Bench, packages: Sequence[str], notes: Sequence[str]) -> str:
     foreign = bench.foreign or [0.0]
-    packages = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
     return "\n".join(
         [
             f"- {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} processors ({processor()}), {platform.system()}; "
             "client and server share them",
             f"- used by others during a round: median {statistics.median(foreign):.0%}, at most {max(foreign):.0%}",
             f"- PostgreSQL {bench.server.version}, embedded, as it comes; Python {platform.python_version()}",
-            f"- {packages}",
+            f"- {versions}",
             f"- medians of {bench.rounds} rounds of {bench.seconds:g} s; ten connections each",
-            f"- the link: `SELECT 1` takes {link_ms:.2f} ms by way of it",
+            *[f"- {note}" for note in notes],
         ]
     )
 

@@ -10,6 +10,7 @@ import gc
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
@@ -67,6 +68,24 @@ async def work_for(seconds: float, workers: int, operation: Operation) -> Figure
     until = began + seconds
     await asyncio.gather(*[work(number) for number in range(workers)])
     return Figures.of(times, time.perf_counter() - began, time.process_time() - cpu)
+
+
+async def work_in_threads(seconds: float, workers: int, operation: Callable[[int], object]) -> Figures:
+    """The same of an operation that waits itself, each worker in a thread of its own."""
+    times: list[float] = []
+    gc.collect()
+
+    def work(number: int) -> None:
+        while (started := time.perf_counter()) < until:
+            operation(number)
+            times.append(time.perf_counter() - started)
+
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(workers) as threads:
+        began, cpu = time.perf_counter(), time.process_time()
+        until = began + seconds
+        await asyncio.gather(*[loop.run_in_executor(threads, work, number) for number in range(workers)])
+        return Figures.of(times, time.perf_counter() - began, time.process_time() - cpu)
 
 
 async def repeat(count: int, prepare: Callable[[], Awaitable[Callable[[], Awaitable[object]]]]) -> Figures:
