@@ -292,6 +292,7 @@ def _found(owner: str, asked: Search, embedded: Mapping[str, Embedded]) -> Opera
         statement=f"store.refreshing_{name}" if asked.refresh else f"store.{name}",
         parameters={**plain.parameters, "offset": asked.offset},
         parse=_items,
+        fallback=[],
     )
 
 
