@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 PEERS := .venv-peers
 OLDEST := .venv-oldest
 
-.PHONY: demo test test-16 test-emulator test-peers test-oldest soak bench-short-term lint generate lock docs clean
+.PHONY: demo test test-16 test-emulator test-peers test-oldest soak bench-short-term bench-long-term lint generate lock docs clean
 
 demo: $(STAMP)
 	$(BIN)/lakemem demo $(ARGS)
@@ -32,6 +32,11 @@ soak: $(STAMP)
 # has installed it. ARGS=--quick sees that it works.
 bench-short-term: $(STAMP)
 	$(BIN)/python benchmarks/short_term.py $(ARGS)
+
+# Long-term memory beside LangGraph's store; LOCOMO=path or CORPUS=path names the conversations. ARGS=--quick sees that
+# it works.
+bench-long-term: $(STAMP)
+	$(BIN)/python benchmarks/long_term.py $(ARGS)
 
 # What depends on other libraries, on the oldest versions that lakemem allows.
 test-oldest: $(OLDEST)/installed
