@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakemem import InvalidInputError
-from lakemem.dates import MAX_PERIODS, Period, columns, mentioned_periods
+from lakemem.dates import MAX_PERIODS, Period, mentioned_periods
 
 ZONE = timezone(timedelta(hours=2))
 WEDNESDAY = datetime(2023, 8, 16, 14, 30, tzinfo=ZONE)
@@ -425,14 +425,6 @@ def test_a_day_of_any_year_is_that_day_where_the_question_is_asked() -> None:
     [month] = mentioned_periods("in May", WEDNESDAY)
     assert month.contains(datetime(1999, 5, 31, tzinfo=ZONE))
     assert not month.contains(datetime(1999, 6, 1, tzinfo=ZONE))
-
-
-def test_arrays_hold_each_period_once() -> None:
-    periods = mentioned_periods("yesterday, on 7 May, in 2022 or in June", WEDNESDAY)
-    yesterday, seventh, year, june = periods
-    assert seventh.as_row() == (seventh.start, seventh.end, 5, 7)
-    assert columns(periods) == ([yesterday.start, year.start], [yesterday.end, year.end], [5, june.month], [7, None])
-    assert columns(()) == ([], [], [], [])
 
 
 def test_only_so_many_dates_count() -> None:

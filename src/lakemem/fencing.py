@@ -27,7 +27,10 @@ _MARKS = re.compile(
     r"|#(?=##)|`(?=``)",
     re.IGNORECASE,
 )
-_BEYOND_ASCII = re.compile(r"[^\x20-\x7e]")
+# All but ASCII and the letters of the largest scripts, every one of which is seen.
+_TO_CHECK = re.compile(
+    r"[^\x20-\x7e\u00a1-\u00ac\u00ae-\u02ff\u0400-\u052f\u3041-\u3096\u3099-\u30ff\u4e00-\u9fff\uac00-\ud7a3]"
+)
 # Printable, Unicode says, but nothing is seen of them: fillers, and selectors that can carry a hidden text.
 _UNSEEN = re.compile(r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0e\uffa0\U000e0100-\U000e01ef]")
 
@@ -44,7 +47,7 @@ def data_line(value: Any) -> str:
     A lone surrogate, which has no UTF-8 form and would stop a framework that sends the text on, becomes ``?``.
     """
     text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
-    return _BEYOND_ASCII.sub(_as_escape_if_unseen, _MARKS.sub(_with_last_as_escape, text))
+    return _TO_CHECK.sub(_as_escape_if_unseen, _MARKS.sub(_with_last_as_escape, text))
 
 
 def _with_last_as_escape(match: re.Match[str]) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date
+from datetime import UTC
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from lakemem.errors import InvalidInputError
 from lakemem.fencing import data_line, fenced
@@ -100,26 +100,51 @@ def context(
     while chosen and count(_written(chosen, ())) > budget:
         chosen.pop()
         left_out += 1
-    around = _around(chosen)
+    around = _around([choice.hit for choice in chosen])
     fitting = _largest(len(around), lambda number: count(_written(chosen, around[:number])) <= budget)
     text = _written(chosen, around[:fitting])
-    return Context(text, tuple(chosen), count(text) if text else 0, left_out)
+    return Context(text, tuple(choice.hit for choice in chosen), count(text) if text else 0, left_out)
 
 
 # What is told
 
+_Identity: TypeAlias = tuple[str, Namespace, str, int]
+_Place: TypeAlias = tuple[str, Namespace, str, int]
+"""Of a turn: whose it is, its namespace, its thread, and its position there."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """A memory that is written down: a hit, or a turn that stands around one; the rank is that of the hit."""
+    """A memory as it is written down.
 
-    record: MemoryRecord
-    rank: int
+    Attributes:
+        date: when it happened, or since when it holds.
+        place: of a turn; None for any other memory, and for a turn that has none.
+        json: an object: who said what, or else the key and the value.
+    """
+
+    date: str
+    place: _Place | None
+    is_turn: bool
+    json: str
+
+    @classmethod
+    def of(cls, record: MemoryRecord) -> _Told:
+        date = str((record.occurred_at or record.valid_from).astimezone(UTC).date())
+        if record.kind == "turn":
+            said = {str(record.metadata.get("speaker") or "said"): record.value}
+            return cls(date, _place(record), True, data_line(said))
+        # A key that nobody chose says nothing.
+        key = {"key": record.key} if describe(record.key, None) else {}
+        return cls(date, None, False, data_line({**key, "value": record.value}))
 
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
+    """A hit that is told, the words that others are compared with, and what its line takes."""
+
     hit: Hit
+    told: _Told
     words: str
     cost: int
 
@@ -127,12 +152,11 @@ class _Choice:
         return f" {words} " in f" {self.words} "
 
 
-_Identity: TypeAlias = tuple[str, Namespace, str, int]
-_Place: TypeAlias = tuple[str, Namespace, str, int]
-"""Of a turn: whose it is, its namespace, its thread, and its position there."""
+_Ranked: TypeAlias = tuple[int, _Told]
+"""A memory that is told, after the rank of the hit that it is, or that it stands around."""
 
 
-def _chosen(hits: Iterable[Hit], budget: int, count: Callable[[str], int]) -> tuple[list[Hit], int]:
+def _chosen(hits: Iterable[Hit], budget: int, count: Callable[[str], int]) -> tuple[list[_Choice], int]:
     """The hits that fit, each on a line of its own, without those that others say; and how many did not fit."""
     chosen: list[_Choice] = []
     spent, left_out = count(fenced([""])), 0
@@ -140,7 +164,8 @@ def _chosen(hits: Iterable[Hit], budget: int, count: Callable[[str], int]) -> tu
         words = _words(hit.record)
         if any(other.says(words) for other in chosen):
             continue
-        new = _Choice(hit, words, count(_line([_Told(hit.record, 0)]) + "\n"))
+        told = _Told.of(hit.record)
+        new = _Choice(hit, told, words, count(_line([told]) + "\n"))
         needless = [other for other in chosen if new.says(other.words)]
         total = spent + new.cost - sum(other.cost for other in needless)
         if total > budget:
@@ -150,7 +175,7 @@ def _chosen(hits: Iterable[Hit], budget: int, count: Callable[[str], int]) -> tu
         rank = chosen.index(needless[0]) if needless else len(chosen)
         chosen = [*chosen[:rank], new, *(other for other in chosen[rank:] if other not in needless)]
         spent = total
-    return [choice.hit for choice in chosen], left_out
+    return chosen, left_out
 
 
 def _words(record: MemoryRecord) -> str:
@@ -161,16 +186,17 @@ def _words(record: MemoryRecord) -> str:
     return " ".join(re.findall(r"\w+", said.casefold())) or said
 
 
-def _around(hits: Sequence[Hit]) -> list[_Told]:
+def _around(hits: Sequence[Hit]) -> list[_Ranked]:
     """The turns around hits, each once: those of the best hit first, and the nearest of each."""
     known = {_identity(hit.record) for hit in hits}
-    around: dict[_Identity, _Told] = {}
+    around: list[_Ranked] = []
     for rank, hit in enumerate(hits):
         place = hit.record.position or 0
         for record in sorted(hit.neighbors, key=lambda record: abs((record.position or 0) - place)):
             if (identity := _identity(record)) not in known:
-                around.setdefault(identity, _Told(record, rank))
-    return list(around.values())
+                known.add(identity)
+                around.append((rank, _Told.of(record)))
+    return around
 
 
 def _identity(record: MemoryRecord) -> _Identity:
@@ -180,26 +206,26 @@ def _identity(record: MemoryRecord) -> _Identity:
 # How it is written down
 
 
-def _written(hits: Sequence[Hit], around: Sequence[_Told]) -> str:
-    told = [*(_Told(hit.record, rank) for rank, hit in enumerate(hits)), *around]
-    return fenced(_line(passage) for passage in _passages(told, _adjoining(hits)))
+def _written(chosen: Sequence[_Choice], around: Sequence[_Ranked]) -> str:
+    told = [*enumerate(choice.told for choice in chosen), *around]
+    return fenced(_line(passage) for passage in _passages(told, _adjoining(choice.hit for choice in chosen)))
 
 
-def _passages(told: Sequence[_Told], adjoining: set[tuple[_Place, _Place]]) -> list[list[_Told]]:
-    """What stands on one line each, the best first: a fact, or turns that adjoin each other."""
-    turns = sorted(((place, one) for one in told if (place := _place(one.record))), key=lambda turn: turn[0])
-    passages = [[one] for one in told if not _place(one.record)]
+def _passages(ranked: Sequence[_Ranked], adjoining: set[tuple[_Place, _Place]]) -> Iterator[list[_Told]]:
+    """What stands on one line each, the best first: a memory, or turns that adjoin each other."""
+    passages = [[one] for one in ranked if one[1].place is None]
     last: _Place | None = None
-    for place, one in turns:
+    for place, one in sorted(((one[1].place, one) for one in ranked if one[1].place), key=lambda turn: turn[0]):
         if last and ((place[:-1] == last[:-1] and place[-1] - last[-1] <= 1) or (last, place) in adjoining):
             passages[-1].append(one)
         else:
             passages.append([one])
         last = place
-    return sorted(passages, key=lambda passage: min(one.rank for one in passage))
+    for passage in sorted(passages, key=lambda passage: min(rank for rank, _ in passage)):
+        yield [told for _, told in passage]
 
 
-def _adjoining(hits: Sequence[Hit]) -> set[tuple[_Place, _Place]]:
+def _adjoining(hits: Iterable[Hit]) -> set[tuple[_Place, _Place]]:
     """The places between which nothing was said, such as those before and after the call of a tool."""
     pairs: set[tuple[_Place, _Place]] = set()
     for hit in hits:
@@ -214,25 +240,11 @@ def _place(record: MemoryRecord) -> _Place | None:
 
 
 def _line(passage: Sequence[_Told]) -> str:
-    records = [one.record for one in passage]
-    dates = [_date(record) for record in records]
-    told: dict[str, Any] = {"date": "/".join(dict.fromkeys(str(day) for day in (min(dates), max(dates))))}
-    if records[0].kind == "turn":
-        told["turns"] = [{_speaker(record): record.value} for record in records]
-    else:
-        [record] = records
-        if describe(record.key, None):  # somebody chose this key
-            told["key"] = record.key
-        told["value"] = record.value
-    return data_line(told)
-
-
-def _date(record: MemoryRecord) -> date:
-    return (record.occurred_at or record.valid_from).astimezone(UTC).date()
-
-
-def _speaker(record: MemoryRecord) -> str:
-    return str(record.metadata.get("speaker") or "said")
+    dates = sorted(told.date for told in passage)
+    date = dates[0] if dates[0] == dates[-1] else f"{dates[0]}/{dates[-1]}"
+    if passage[0].is_turn:
+        return f'{{"date": "{date}", "turns": [{", ".join(told.json for told in passage)}]}}'
+    return f'{{"date": "{date}", {passage[0].json[1:]}'
 
 
 def _largest(highest: int, holds: Callable[[int], bool]) -> int:

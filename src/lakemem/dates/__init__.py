@@ -24,10 +24,8 @@ May here and in July there; times of day; and feasts that move, such as Easter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, time
-from typing import NamedTuple
 
 from lakemem.dates.days import Days
 from lakemem.dates.mentions import mentioned_days
@@ -62,37 +60,6 @@ class Period:
             return self.start <= moment < self.end
         there = moment.astimezone(self.start.tzinfo)
         return there.month == self.month and self.day in (None, there.day)
-
-    def as_row(self) -> tuple[datetime, datetime, int | None, int | None]:
-        """The attributes in their order."""
-        return self.start, self.end, self.month, self.day
-
-
-class Columns(NamedTuple):
-    """Periods as arrays for a statement.
-
-    Attributes:
-        starts, ends: timestamptz[], of one length: the periods that were once.
-        months, days: int[], of one length: those that come back each year; a day is None for all of its month.
-    """
-
-    starts: list[datetime]
-    ends: list[datetime]
-    months: list[int]
-    days: list[int | None]
-
-
-def columns(periods: Iterable[Period]) -> Columns:
-    """Write periods as arrays; each is in one of the two pairs."""
-    written = Columns([], [], [], [])
-    for start, end, month, day in (period.as_row() for period in periods):
-        if month is None:
-            written.starts.append(start)
-            written.ends.append(end)
-        else:
-            written.months.append(month)
-            written.days.append(day)
-    return written
 
 
 def mentioned_periods(text: str, asked_at: datetime) -> tuple[Period, ...]:
