@@ -23,7 +23,17 @@ from lakemem.integrations.langgraph import LakebaseSaver
 from lakemem.operations import threads
 from tests.conftest import connect
 
-SERVED = ("threads.", "transcripts.", "turns.", "memories.", "checkpoints.", "writes.", "store.", "schema.applied")
+SERVED = (
+    "threads.",
+    "transcripts.",
+    "turns.",
+    "memories.",
+    "checkpoints.",
+    "writes.",
+    "store.",
+    "schema.applied",
+    "consolidating.",
+)
 """What an app runs; all else is for whoever owns the tables."""
 
 

@@ -34,6 +34,7 @@ PARAMETERS: dict[str, Any] = {
     "arms": 2,
     "before": "9",
     "blobs": [b"blob"],
+    "cap": 1,
     "channel_versions": '{"a": "1"}',
     "channels": ["a"],
     "checkpoint": b"{}",
@@ -43,6 +44,7 @@ PARAMETERS: dict[str, Any] = {
     "content_hashes": [b"hash"],
     "current": True,
     "depth": 2,
+    "dry_run": True,
     "embedding": str([0.1] * 64),
     "embedding_model": "model/64",
     "embedding_models": ["model/64"],
@@ -52,13 +54,17 @@ PARAMETERS: dict[str, Any] = {
     "first": uuid.UUID(int=0),
     "fork_id": "fork",
     "from_thread": "",
+    "half_life": 60.0,
     "idxs": [0],
     "importance": 0.5,
     "items": ['{"n": 1}'],
     "key": "key 7",
+    "kind": "fact",
     "last": uuid.UUID(int=9),
     "keys": ["key 7"],
+    "least_change": 0.01,
     "limit": 10,
+    "merge": 0.95,
     "older_than": 60.0,
     "locks": ["a lock"],
     "max_bytes": 1_000_000,
@@ -90,6 +96,8 @@ PARAMETERS: dict[str, Any] = {
     "title": "A title",
     "to_thread": "thread 9",
     "ttls": [60.0],
+    "twin_keys": ["key 8"],
+    "twin_versions": ["1"],
     "type": "json",
     "types": ["json"],
     "value": '"blue"',
@@ -130,6 +138,7 @@ ROWS = """
     INSERT INTO lakemem.run_usage
         SELECT owner, 'thread ' || n % 10, 'run ' || n, n, NULL, 1, 1, 1, 1, 1, 1 FROM given;
     INSERT INTO lakemem.applied_writes SELECT owner, gen_random_uuid() FROM given;
+    INSERT INTO lakemem.jobs (owner, job_id, kind) SELECT owner, 'job ' || n, 'extract' FROM given;
     ANALYZE;
 """
 
@@ -214,9 +223,12 @@ def test_only_the_preparation_of_migrations_is_a_script() -> None:
 
 # As owners that nobody is.
 OF_NOBODY = {
+    "jobs.owners",
+    "jobs.dead",
     "store.owners_of_expired",
     "sweeping.threads",
     "sweeping.owners_of_old_writes",
+    "consolidating.next_owner",
     "reembedding.counts",
     "reembedding.unfilled",
     "reembedding.unmoved",
@@ -225,7 +237,7 @@ OF_NOBODY = {
 OF_OWNERS = sorted(
     name
     for name, text in STATEMENTS.items()
-    if re.search(r'"lakemem"\.(thread|checkpoint|memor|applied_writes)', text) and name not in SCRIPTS | OF_NOBODY
+    if re.search(r'"lakemem"\.(thread|checkpoint|memor|applied_writes|jobs)', text) and name not in SCRIPTS | OF_NOBODY
 )
 
 
@@ -262,7 +274,9 @@ def test_no_statistics_turn_the_plan_of_a_search(
             admin.execute("DELETE FROM pg_statistic WHERE starelid = 'lakemem.memories'::regclass")
             pages = "relpages = 0, reltuples = -1" if statistics == "none" else "relpages = 1, reltuples = 0"
             admin.execute(f"UPDATE pg_class SET {pages} WHERE oid = 'lakemem.memories'::regclass")
-        admin.execute("SELECT set_config('role', rolname, true) FROM pg_roles WHERE oid = %s::regrole", [role(connection)])
+        admin.execute(
+            "SELECT set_config('role', rolname, true) FROM pg_roles WHERE oid = %s::regrole", [role(connection)]
+        )
         admin.execute("SELECT set_config('lakemem.owner', %s, true)", [OWNER])
         settle(admin)
         parameters = prepare(admin, name)

@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from lakemem.recalling import Context as Context
     from lakemem.recalling import Recall as Recall
     from lakemem.target import Lakebase as Lakebase
+    from lakemem.types import Consolidated as Consolidated
+    from lakemem.types import Consolidation as Consolidation
     from lakemem.types import Credential as Credential
     from lakemem.types import DeadJob as DeadJob
     from lakemem.types import DuplicatePolicy as DuplicatePolicy
@@ -161,6 +163,8 @@ _ROOMS = {
         "TokenUsage",
         "Turn",
         "Worked",
+        "Consolidated",
+        "Consolidation",
     ),
     "lakemem.windows": ("Window", "estimate_tokens"),
 }

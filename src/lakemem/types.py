@@ -292,6 +292,45 @@ class DuplicatePolicy:
     overlap: float = 0.6
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consolidation:
+    """How memories are made fewer that say as much, and which count for less. No model is asked.
+
+    Attributes:
+        duplicates: what counts as the same; facts whose keys were made of their content are merged into the oldest of
+            those that say it. None to merge nothing.
+        half_life: seconds after which a memory is half as important; None for memories that stay as important as they
+            are. Age is counted from when it happened, or where it was changed since, from when it was saved.
+        max_facts: how many facts an owner keeps: beyond it, the least important and then the oldest are closed, as if
+            they were deleted; None for all.
+        max_turns: the same for the turns of conversations.
+        erase: remove what is beyond a cap with all its versions, for good.
+    """
+
+    duplicates: DuplicatePolicy | None = DuplicatePolicy()
+    half_life: float | None = None
+    max_facts: int | None = None
+    max_turns: int | None = None
+    erase: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consolidated:
+    """What a consolidation did, or for a dry run, would do.
+
+    Attributes:
+        owners: whose memories were gone through: users and shared scopes.
+        merged: facts that were closed, since an older one says the same.
+        decayed: memories whose importance has followed their age.
+        closed: memories that were beyond a cap.
+    """
+
+    owners: int = 0
+    merged: int = 0
+    decayed: int = 0
+    closed: int = 0
+
+
 SearchArm: TypeAlias = Literal["dense", "lexical"]
 
 

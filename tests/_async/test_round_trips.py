@@ -133,7 +133,8 @@ async def memory(proxy: Proxy) -> AsyncIterator[AsyncMemory]:
     ("owner", "calls", "makes_no_call"),
     [
         (AsyncThread, THREAD_CALLS, set()),
-        (AsyncScopedMemory, MEMORY_CALLS, {"thread"}),
+        # A consolidation goes in batches.
+        (AsyncScopedMemory, MEMORY_CALLS, {"thread", "consolidate"}),
         (AsyncCheckpoints, CHECKPOINT_CALLS, set()),
     ],
 )

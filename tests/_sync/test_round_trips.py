@@ -134,7 +134,8 @@ def memory(proxy: Proxy) -> Iterator[Memory]:
     ("owner", "calls", "makes_no_call"),
     [
         (Thread, THREAD_CALLS, set()),
-        (ScopedMemory, MEMORY_CALLS, {"thread"}),
+        # A consolidation goes in batches.
+        (ScopedMemory, MEMORY_CALLS, {"thread", "consolidate"}),
         (Checkpoints, CHECKPOINT_CALLS, set()),
     ],
 )

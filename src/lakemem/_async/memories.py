@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from lakemem._async.consolidating import AsyncConsolidating
 from lakemem._async.recall import AsyncRecall
 from lakemem.operations import jobs, memories, versions
-from lakemem.types import DuplicatePolicy, MemoryKind, MemoryRecord
+from lakemem.types import Consolidated, Consolidation, DuplicatePolicy, MemoryKind, MemoryRecord
 
 _UNCHANGED: Any = object()
 _DUPLICATES = DuplicatePolicy()
@@ -249,3 +250,26 @@ class AsyncMemories(AsyncRecall):
                 erase=erase,
             )
         )
+
+    async def consolidate(
+        self,
+        policy: Consolidation | None = None,
+        *,
+        dry_run: bool = False,
+        progress: Callable[[Consolidated], None] | None = None,
+    ) -> Consolidated:
+        """Make these memories fewer that say as much: merge twins, let importance fall with age, keep to a cap.
+
+        It goes in batches, each of them one transaction, beside all that goes on, and may be stopped and begun again.
+        What is closed stays in the history, and `revert` brings it back.
+
+        Args:
+            policy: what to do; by default twins are merged, and nothing else.
+            dry_run: change nothing, and say what there is to do.
+            progress: is told what was done so far, after each batch.
+
+        Raises:
+            InvalidInputError: the policy has a number that cannot be.
+        """
+        consolidating = AsyncConsolidating(self._storage, policy, dry_run=dry_run, progress=progress)
+        return await consolidating.owner(self._owner)

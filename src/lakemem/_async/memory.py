@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from types import TracebackType
 
+from lakemem._async.consolidating import AsyncConsolidating
 from lakemem._async.database import AsyncDatabase, AsyncStorage
 from lakemem._async.embeddings import AsyncEmbeddings
 from lakemem._async.jobs import AsyncWorker
@@ -17,7 +18,7 @@ from lakemem.protocols import CredentialProvider, Embedder, Extractor
 from lakemem.schema import schema_name
 from lakemem.scopes import Scope, scope_owner, user_owner
 from lakemem.target import Lakebase
-from lakemem.types import Health, Reembedded, Retention, Swept
+from lakemem.types import Consolidated, Consolidation, Health, Reembedded, Retention, Swept
 
 
 class AsyncMemory:
@@ -140,6 +141,23 @@ class AsyncMemory:
             progress: is told what was removed so far, after each batch.
         """
         return await AsyncSweep(self._storage, retention, progress).run()
+
+    async def consolidate(
+        self,
+        policy: Consolidation | None = None,
+        *,
+        dry_run: bool = False,
+        progress: Callable[[Consolidated], None] | None = None,
+    ) -> Consolidated:
+        """Follow a policy through the memories of all owners; see :meth:`AsyncScopedMemory.consolidate`.
+
+        Run it as the owner of the tables.
+
+        Raises:
+            ConfigurationError: this login does not own the tables.
+            InvalidInputError: the policy has a number that cannot be.
+        """
+        return await AsyncConsolidating(self._storage, policy, dry_run=dry_run, progress=progress).everybody()
 
     async def reembed(
         self,

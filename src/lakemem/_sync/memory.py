@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from types import TracebackType
 
+from lakemem._sync.consolidating import Consolidating
 from lakemem._sync.database import Database, Storage
 from lakemem._sync.embeddings import Embeddings
 from lakemem._sync.jobs import Worker
@@ -18,7 +19,7 @@ from lakemem.protocols import CredentialProvider, Embedder, Extractor
 from lakemem.schema import schema_name
 from lakemem.scopes import Scope, scope_owner, user_owner
 from lakemem.target import Lakebase
-from lakemem.types import Health, Reembedded, Retention, Swept
+from lakemem.types import Consolidated, Consolidation, Health, Reembedded, Retention, Swept
 
 
 class Memory:
@@ -139,6 +140,23 @@ class Memory:
             progress: is told what was removed so far, after each batch.
         """
         return Sweep(self._storage, retention, progress).run()
+
+    def consolidate(
+        self,
+        policy: Consolidation | None = None,
+        *,
+        dry_run: bool = False,
+        progress: Callable[[Consolidated], None] | None = None,
+    ) -> Consolidated:
+        """Follow a policy through the memories of all owners; see :meth:`ScopedMemory.consolidate`.
+
+        Run it as the owner of the tables.
+
+        Raises:
+            ConfigurationError: this login does not own the tables.
+            InvalidInputError: the policy has a number that cannot be.
+        """
+        return Consolidating(self._storage, policy, dry_run=dry_run, progress=progress).everybody()
 
     def reembed(
         self,

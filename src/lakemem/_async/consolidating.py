@@ -1,0 +1,108 @@
+"""Fewer memories that say as much, beside all that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import get_args
+
+from lakemem._async.database import AsyncStorage
+from lakemem.operations import Operation, consolidating, maintenance
+from lakemem.types import Consolidated, Consolidation, MemoryKind
+
+
+class AsyncConsolidating:
+    """Follows a policy through the memories of one owner after another.
+
+    It goes in batches, each of them one transaction, and may be stopped and begun again at any time.
+
+    Args:
+        dry_run: whether only to count what there is to do.
+        progress: is told what was done so far, after each batch.
+    """
+
+    def __init__(
+        self,
+        storage: AsyncStorage,
+        policy: Consolidation | None,
+        *,
+        dry_run: bool,
+        progress: Callable[[Consolidated], None] | None,
+    ) -> None:
+        self._storage = storage
+        self._policy = consolidating.check(Consolidation() if policy is None else policy)
+        self._dry_run = dry_run
+        self._progress = progress
+        self._done = Consolidated()
+
+    async def everybody(self) -> Consolidated:
+        """Follow the policy through the memories of all owners."""
+        await self._storage.run(maintenance.check_allowed())
+        last = ""
+        while owner := await self._storage.run(consolidating.next_owner(last)):
+            await self.owner(owner)
+            last = owner
+        return self._done
+
+    async def owner(self, owner: str) -> Consolidated:
+        """Follow it through the memories of one owner: first what is merged is gone, then the caps count."""
+        merged = await self._merge(owner)
+        await self._decay(owner)
+        for kind in get_args(MemoryKind):
+            await self._cut(owner, kind, gone=merged if self._dry_run and kind == "fact" else 0)
+        self._count(owners=1)
+        return self._done
+
+    async def _merge(self, owner: str) -> int:
+        if self._policy.duplicates is None:
+            return 0
+        merge = self._policy.duplicates.merge
+        if self._dry_run:
+            found = await self._storage.run(consolidating.twins(owner, merge, limit=None))
+            self._count(merged=len(found))
+            return len(found)
+        total = 0
+        while pairs := await self._storage.run(consolidating.twins(owner, merge)):
+            merged = await self._storage.run(consolidating.merge(owner, pairs))
+            self._count(merged=merged)
+            total += merged
+            if not merged:
+                break  # Somebody is writing to what is left.
+        return total
+
+    async def _decay(self, owner: str) -> None:
+        if self._policy.half_life is not None:
+            await self._repeat(
+                consolidating.decay(owner, self._policy.half_life, dry_run=self._dry_run),
+                lambda decayed: self._count(decayed=decayed),
+            )
+
+    async def _cut(self, owner: str, kind: MemoryKind, *, gone: int) -> None:
+        cap = self._policy.max_facts if kind == "fact" else self._policy.max_turns
+        if cap is None:
+            return
+        if self._dry_run:
+            beyond = await self._storage.run(consolidating.beyond_cap(owner, kind, cap + gone))
+            self._count(closed=beyond)
+            return
+        await self._repeat(
+            consolidating.cut(owner, kind, cap, erase=self._policy.erase), lambda closed: self._count(closed=closed)
+        )
+
+    async def _repeat(self, batch: Operation[int], count: Callable[[int], None]) -> None:
+        while changed := await self._storage.run(batch):
+            count(changed)
+            if self._dry_run:
+                return
+
+    def _count(self, *, owners: int = 0, merged: int = 0, decayed: int = 0, closed: int = 0) -> None:
+        so_far = self._done
+        self._done = replace(
+            so_far,
+            owners=so_far.owners + owners,
+            merged=so_far.merged + merged,
+            decayed=so_far.decayed + decayed,
+            closed=so_far.closed + closed,
+        )
+        if self._progress is not None:
+            self._progress(self._done)
