@@ -183,7 +183,7 @@ PRINTED = {
     "degrading_agent.py": ["I remember nothing", "is degraded: ", "1 write waits", "I remember: ['My deploys run"],
     "fastapi_app.py": ["ada, this is message 1", "ada, this is message 2", "bob, this is message 1", "401 {'error'"],
     "custom_embedder.py": ["Reykjavik: Reykjavik, similarity 0", "Rejkyavik: Reykjavik, similarity 0", "words ()"],
-    "mlflow_evaluate.py": ["says_it: 100%", "ada [", "lakemem.memories.save", "bob [", "lakemem.memories.search"],
+    "mlflow_evaluate.py": ["says_it: 100%", "ada [", "lakemem.memories.save", "bob [", "lakemem.recall.search"],
     "testing_your_agent.py": ["3 passed"],
 }
 

@@ -161,7 +161,7 @@ def test_mlflow_evaluates_it(make: Make, traces: Traces) -> None:
     assert sorted(found) == ["ada", "bob", "cyd", "dan"]
     assert len({trace.info.trace_metadata["mlflow.trace.session"] for trace in found.values()}) == 4
     assert spans_under_the_root(found["ada"], "memories.save")
-    assert spans_under_the_root(found["bob"], "memories.search")
+    assert spans_under_the_root(found["bob"], "recall.search")
     for found_trace in found.values():
         [root] = [span for span in found_trace.data.spans if span.parent_id is None]
         assert root.name == "predict_fn"

@@ -57,10 +57,10 @@ async def test_an_operation_is_a_span_under_the_agents_own_trace(memory: AsyncMe
 
     found = traces.only()
     [saved], [searched], [appended] = (
-        spans(found, name) for name in ("memories.save", "memories.search", "threads.append")
+        spans(found, name) for name in ("memories.save", "recall.search", "threads.append")
     )
     assert {span.parent_id for span in (saved, searched, appended)} == {agent.span_id}
-    assert searched.name == "lakemem.memories.search"
+    assert searched.name == "lakemem.recall.search"
     assert {span.span_type for span in (saved, searched, appended)} == {SpanType.MEMORY}
     assert saved.get_attribute("lakemem.writes") is True
     assert saved.get_attribute("lakemem.version") == 1
@@ -118,7 +118,7 @@ async def test_with_its_text_a_search_is_the_span_of_a_retriever(target: Lakebas
             await user.thread("42").append([{"content": SECRET}])
             await user.thread("42").items()
     found = traces.only()
-    [searched], [saved], [read] = (spans(found, name) for name in ("memories.search", "memories.save", "threads.items"))
+    [searched], [saved], [read] = (spans(found, name) for name in ("recall.search", "memories.save", "threads.items"))
     assert searched.span_type == SpanType.RETRIEVER
     assert searched.inputs["query"] == "peanuts"
     assert searched.outputs == [{"page_content": hit.text, "id": "allergy", "metadata": {"score": hit.score}}]
@@ -163,7 +163,7 @@ def test_a_sync_memory_is_traced_too(sync_memory: Memory, traces: Traces) -> Non
         user.save("allergy", SECRET)
         assert user.search("peanuts")
     found = traces.only()
-    assert [span.get_attribute("lakemem.count") for span in spans(found, "memories.search")] == [1]
+    assert [span.get_attribute("lakemem.count") for span in spans(found, "recall.search")] == [1]
     assert spans(found, "memories.save")
     assert "peanut" not in everything(found)
 
@@ -196,7 +196,7 @@ async def test_a_memory_that_degrades_stays_one(traces: Traces) -> None:
     async with memory:
         assert await memory.for_user("ada").search("peanuts") == []
         assert (await memory.health()).status == "degraded"
-    [searched] = spans(traces.only(), "memories.search")
+    [searched] = spans(traces.only(), "recall.search")
     assert searched.get_attribute("lakemem.count") == 0
 
 

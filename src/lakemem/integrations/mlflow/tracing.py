@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +17,7 @@ from lakemem._async.tracing import AsyncTracedStorage
 from lakemem._sync.memory import Memory
 from lakemem._sync.tracing import TracedStorage
 from lakemem.operations import Operation
+from lakemem.operations.recall import Found
 from lakemem.types import Hit, MemoryRecord, Message, ThreadInfo
 
 # https://mlflow.org/docs/latest/genai/tracing/track-users-sessions/
@@ -101,14 +103,23 @@ def _measured(result: Any) -> dict[str, Any]:
     measured: dict[str, Any] = {"lakemem.count": _count(result)}
     if isinstance(result, MemoryRecord):
         measured["lakemem.version"] = result.version
-    if isinstance(result, list) and result and isinstance(result[0], Hit):
-        measured["lakemem.scores"] = [hit.score for hit in result]
-        measured["lakemem.similarities"] = [hit.similarity for hit in result]
-        measured["lakemem.arms"] = list(result[0].arms)
+    hits = _hits(result)
+    if hits:
+        measured["lakemem.scores"] = [hit.score for hit in hits]
+        measured["lakemem.similarities"] = [hit.similarity for hit in hits]
+        measured["lakemem.arms"] = list(hits[0].arms)
     return measured
 
 
+def _hits(result: Any) -> list[Hit]:
+    """What a search found, for all its questions."""
+    is_search = isinstance(result, list) and all(isinstance(found, Found) for found in result)
+    return [hit for found in result for hit in found.hits] if is_search else []
+
+
 def _count(result: Any) -> int:
+    if isinstance(result, list) and result and isinstance(result[0], Found):
+        return len(_hits(result))
     if isinstance(result, list | range):
         return len(result)
     return 0 if result is None or result is False else 1
@@ -116,6 +127,9 @@ def _count(result: Any) -> int:
 
 def _asked(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that a person can read: no vectors, no bytes, and not the owner, who is told as a hash."""
+    if parameters.get("questions") is not None:
+        queries = [question["query"] for question in json.loads(parameters["questions"])]
+        return {"query": queries[0] if len(queries) == 1 else queries, **_asked({**parameters, "questions": None})}
     return {
         name: value
         for name, value in parameters.items()
@@ -130,8 +144,12 @@ def _is_words(value: Any) -> bool:
 def _shown(result: Any) -> Any:
     """A result as MLflow shows it: hits as the documents of a retriever, checkpoints not at all."""
     match result:
+        case list() if _hits(result):
+            return [_shown(hit) for hit in _hits(result)]
         case list() | range():
             return [_shown(part) for part in result]
+        case Found():
+            return [_shown(hit) for hit in result.hits]
         case Hit():
             return {"page_content": result.text, "id": result.key, "metadata": {"score": result.score}}
         case MemoryRecord():
