@@ -28,6 +28,7 @@ from tests.support.rows import Rows
 TABLES = (
     "threads", "thread_items", "checkpoints", "checkpoint_blobs", "checkpoint_writes",
     "checkpoint_segments", "checkpoint_positions", "run_usage", "memories", "memory_events", "applied_writes",
+    "jobs",
 )  # fmt: skip
 Call: TypeAlias = Callable[[AsyncScopedMemory], Awaitable[Any]]
 
@@ -52,6 +53,7 @@ async def alice(memory: AsyncMemory) -> AsyncScopedMemory:
     """A user who has a row in every table."""
     alice = memory.for_user(f"alice {uuid.uuid4()}")
     await alice.save("colour", "blue", metadata={"a": 1})
+    await alice.remember([{"role": "user", "content": "I like blue."}])
     await memory._storage.run(threads.append(alice.owner, "t", [{"content": "hello"}]), write_id=uuid.uuid4())
     await alice.thread("expired").append([{"content": "hello"}])
     await alice.thread("expired").update(expires_in=1e-6)
@@ -97,7 +99,12 @@ def test_every_table_is_confined_also_for_its_owner(target: Lakebase) -> None:
         ORDER BY c.relname
         """,
     )
-    more = {"memories": ["also_read", "expired", "maintenance"], "threads": ["sweep"], "applied_writes": ["sweep"]}
+    more = {
+        "memories": ["also_read", "expired", "maintenance"],
+        "threads": ["sweep"],
+        "applied_writes": ["sweep"],
+        "jobs": ["jobs"],
+    }
     expected = [(name, True, True, sorted([*more.get(name, []), "owner_only"])) for name in TABLES]
     assert tables == sorted([*expected, ("migrations", True, True, ["everybody"])])
 
@@ -175,6 +182,7 @@ async def test_direct_sql_as_another_owner_reaches_nothing(
             " VALUES (%s, '{}', 'k', 1, '1', 't', '', now())",
             "INSERT INTO lakemem.memory_events (owner, namespace, key, action) VALUES (%s, '{}', 'k', 'save')",
             "INSERT INTO lakemem.applied_writes VALUES (%s, gen_random_uuid())",
+            "INSERT INTO lakemem.jobs (owner, job_id, kind) VALUES (%s, 'embed', 'embed')",
         )
         for insert in inserts:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
