@@ -230,18 +230,19 @@ def test_an_export_is_lines_of_json_with_their_kinds(target: Lakebase, tmp_path:
         thread.append([{"b": "Grüße \u2028\x00\ud83e", "a": 1}, {"n": 2}])
         thread.update(title="A title", metadata={"x": [1]})
         memory.for_user("ada").thread("u").append([{"n": 3}])
+        memory.for_user("ada").save("colour", "blue")
         memory.for_user("bob").thread("t").append([{"secret": "of bob"}])
         memory.for_scope("team").thread("s").append([{"n": 4}])
         expected = list(memory.for_user("ada").export())
         times = [message.created_at.isoformat() for message in thread.messages()]
     assert run("export", "--user", "ada", "--dsn", dsn(target)) == 0
     printed, told = capsys.readouterr()
-    assert told == "exported 2 threads with 3 items\n"
+    assert told == "exported 2 threads with 3 items, and 1 versions of memories\n"
     assert printed.isascii()
     lines = printed.splitlines()
     assert [json.loads(line) for line in lines] == expected
     assert [(record["kind"], record["thread_id"]) for record in expected] == [
-        ("thread", "t"), ("item", "t"), ("item", "t"), ("thread", "u"), ("item", "u"),
+        ("thread", "t"), ("item", "t"), ("item", "t"), ("thread", "u"), ("item", "u"), ("memory", None),
     ]  # fmt: skip
     assert (expected[0]["title"], expected[0]["metadata"]) == ("A title", {"x": [1]})
     assert list(expected[1]["item"].items()) == [("b", "Grüße \u2028\x00\ud83e"), ("a", 1)]
@@ -249,11 +250,11 @@ def test_an_export_is_lines_of_json_with_their_kinds(target: Lakebase, tmp_path:
 
     file = tmp_path / "ada.jsonl"
     assert run("export", "--user", "ada", "--thread", "u", "--output", str(file), "--dsn", dsn(target)) == 0
-    assert file.read_text().splitlines() == lines[3:]
+    assert file.read_text().splitlines() == lines[3:5]
     assert run("export", "--scope", "team", "--dsn", dsn(target)) == 0
     assert '"n": 4' in capsys.readouterr().out
     assert run("export", "--user", "nobody", "--dsn", dsn(target)) == 0
-    assert capsys.readouterr() == ("", "exported 0 threads with 0 items\n")
+    assert capsys.readouterr() == ("", "exported 0 threads with 0 items, and 0 versions of memories\n")
 
 
 def test_an_export_that_cannot_be_made_says_why(target: Lakebase, tmp_path: Path, capsys: Captured) -> None:

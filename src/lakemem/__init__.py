@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from lakemem.types import Health as Health
     from lakemem.types import Hit as Hit
     from lakemem.types import KnownMemory as KnownMemory
+    from lakemem.types import Imported as Imported
     from lakemem.types import MemoryRecord as MemoryRecord
     from lakemem.types import Message as Message
     from lakemem.types import Proposal as Proposal
@@ -149,6 +150,7 @@ _ROOMS = {
         "Extraction",
         "Health",
         "Hit",
+        "Imported",
         "MemoryRecord",
         "KnownMemory",
         "Message",

@@ -17,9 +17,8 @@ from lakemem.errors import (
     InvalidInputError,
 )
 from lakemem.protocols import Embedder
+from lakemem.validation import MAX_DIMENSIONS as MAX_DIMENSIONS
 
-MAX_DIMENSIONS = 3800
-"""What a page of Postgres can hold beside the other columns of a memory, for vectors are kept in their row."""
 
 
 class CallableEmbedder:

@@ -218,6 +218,28 @@ MemoryKind: TypeAlias = Literal["fact", "turn"]
 SaveOutcome: TypeAlias = Literal["saved", "linked", "merged", "unchanged"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What an import of an archive brought.
+
+    Attributes:
+        threads: threads that were not there.
+        items: items that were not there.
+        memories: versions of memories that were not there, or were still current here and no more in the archive.
+    """
+
+    threads: int = 0
+    items: int = 0
+    memories: int = 0
+
+    def __add__(self, other: Imported) -> Imported:
+        return Imported(
+            threads=self.threads + other.threads,
+            items=self.items + other.items,
+            memories=self.memories + other.memories,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryRecord:
     """One version of one memory.

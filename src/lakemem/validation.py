@@ -21,6 +21,8 @@ MAX_VALUE_BYTES = 1024 * 1024
 MAX_METADATA_BYTES = 64 * 1024
 MAX_TITLE = 500
 MAX_INDEXED_TEXT = 100_000
+# What a page of Postgres can hold beside the other columns of a memory, for vectors are kept in their row.
+MAX_DIMENSIONS = 3800
 # What was written must be readable from within any stack, and Python reads JSON by recursion.
 MAX_DEPTH = 200
 MAX_SECONDS = 100 * 366 * 86400.0

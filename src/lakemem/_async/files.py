@@ -9,7 +9,7 @@ from lakemem import file_memory
 from lakemem._async.scoped import AsyncScopedMemory
 from lakemem.errors import ConflictError, InvalidInputError
 from lakemem.file_memory import Command, FileAnswer, Refusal
-from lakemem.operations import files
+from lakemem.operations import files, jobs
 from lakemem.resilience import OUTAGES
 from lakemem.tool_specs import UNAVAILABLE
 
@@ -142,10 +142,9 @@ class AsyncFileMemory:
             if not changes:
                 return outcome.answer
             embedded = await self._embeddings.embed_all([files.search_text(change) for change in changes])
+            write = files.write(self._owner, self._namespace, changes, embedded, command.parts)
             try:
-                done = await self._storage.run(
-                    files.write(self._owner, self._namespace, changes, embedded, command.parts)
-                )
+                done = await self._storage.run(jobs.with_late_vectors(write, embedded))
             except ConflictError:
                 continue
             if done:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
+from lakemem._async.archive import AsyncArchive
 from lakemem._async.checkpoints import AsyncCheckpoints
 from lakemem._async.remembering import AsyncRemembering
 from lakemem._async.threads import AsyncThread
 from lakemem.context import resolve_thread_id
 from lakemem.operations import threads, transcripts
-from lakemem.types import ThreadHit, ThreadInfo
+from lakemem.types import Imported, ThreadHit, ThreadInfo
 from lakemem.validation import check_identifier
 
 
@@ -68,21 +69,46 @@ class AsyncScopedMemory(AsyncRemembering):
         """
         return await self._storage.run(transcripts.search(self._owner, query, limit))
 
-    async def export(self, thread_id: str | None = None) -> AsyncIterator[dict[str, Any]]:
-        """Yield the threads and their items as JSON objects: each thread, then its items in their order.
+    async def export(self, thread_id: str | None = None, *, vectors: bool = False) -> AsyncIterator[dict[str, Any]]:
+        """Yield all that is stored of this owner as JSON objects: each thread with its items behind it, then memories.
 
-        Each has a ``kind``, ``"thread"`` or ``"item"``; times are ISO 8601. They are read in batches, each of them
-        one round trip; so what others write in the meantime may be in it or not.
+        Each has a ``kind``: ``"thread"``, ``"item"``, or ``"memory"`` for one version of a memory. Times are ISO 8601.
+        They are read in batches, each of them one round trip; so what others write in the meantime may be in it or
+        not. :meth:`import_archive` brings them back.
 
         Args:
-            thread_id: only this thread.
+            thread_id: only this thread, and no memories.
+            vectors: whether memories come with their vectors.
 
         Raises:
             StorageUnavailableError: memory is down. :func:`~lakemem.degrading` does not answer in its place.
         """
-        place: transcripts.Place | None = transcripts.BEGINNING
-        while place is not None:
-            batch = await self._storage.run(transcripts.export(self._owner, thread_id, place))
-            for record in batch.records:
+        archive = AsyncArchive(self._storage, self._embeddings, self._owner)
+        async for record in archive.threads(thread_id):
+            yield record
+        if thread_id is None:
+            async for record in archive.memories(vectors=vectors):
                 yield record
-            place = batch.end
+
+    async def import_archive(self, lines: Iterable[str | Mapping[str, Any]]) -> Imported:
+        """Store what an export gave as this owner's: the same threads, items, and versions of memories.
+
+        It goes in batches of some hundred lines, each of them one transaction. Importing again changes nothing, so
+        one that was cut off is run again. What is there already stays; a version that is still current here and was
+        superseded in the archive is closed. What has expired since the export is passed over. Memories without a
+        vector get one, where there is an embedder.
+
+        Args:
+            lines: JSON Lines, such as an open file, or the objects themselves.
+
+        Returns:
+            How much of it is new.
+
+        Raises:
+            InvalidInputError: a line is none of an archive. The message has its number; of the batch that it is in,
+                and of those behind it, nothing was stored.
+            ConflictError: at the place of an item or a version there is another one. The message says between which
+                lines; of that batch, and of those behind it, nothing was stored.
+            StorageUnavailableError: memory is down. :func:`~lakemem.degrading` does not put an import off.
+        """
+        return await AsyncArchive(self._storage, self._embeddings, self._owner).put(lines)

@@ -41,14 +41,13 @@ WITH given AS MATERIALIZED (
 ), moment AS MATERIALIZED (
     SELECT
         given.*, coalesce(last.version, 0) AS latest,
-        greatest(clock_timestamp(), last.valid_from + interval '1 microsecond') AS at
+        greatest(clock_timestamp(), last.valid_from + interval '1 microsecond', last.valid_to) AS at
     FROM given
-    LEFT JOIN LATERAL (
-        SELECT version, valid_from FROM {schema}.memories
+    CROSS JOIN LATERAL (
+        SELECT max(version) AS version, max(valid_from) AS valid_from, max(valid_to) AS valid_to
+        FROM {schema}.memories
         WHERE owner = %(owner)s AND namespace = %(namespace)s::text[] AND key = given.key
-        ORDER BY version DESC
-        LIMIT 1
-    ) AS last ON true
+    ) AS last
     WHERE NOT EXISTS (SELECT FROM changed)
 ), closed AS (
     UPDATE {schema}.memories AS m

@@ -72,7 +72,7 @@ ORDER BY best.weight DESC, best.created_at DESC, best.thread_id, best.position;
 WITH threads AS MATERIALIZED (
     SELECT
         thread_id, 0::bigint AS position, created_at, NULL::json AS item,
-        title, metadata, updated_at, expires_at, lifetime, forked_from, forked_position
+        title, metadata, updated_at, expires_at, lifetime, forked_from, forked_position, last_position
     FROM {schema}.threads
     WHERE owner = %(owner)s AND (expires_at IS NULL OR expires_at > now())
         AND thread_id BETWEEN %(from_thread)s AND %(to_thread)s
@@ -98,14 +98,15 @@ WITH threads AS MATERIALIZED (
     FROM (
         SELECT * FROM threads
         UNION ALL
-        SELECT *, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM items
+        SELECT *, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM items
     ) AS both_kinds
     ORDER BY thread_id, position
     LIMIT %(limit)s
 )
 SELECT
     thread_id, position, created_at, item::text,
-    title, metadata::text, updated_at, expires_at, extract(epoch FROM lifetime)::float8, forked_from, forked_position
+    title, metadata::text, updated_at, expires_at, extract(epoch FROM lifetime)::float8, forked_from, forked_position,
+    last_position
 FROM records
 WHERE bytes_before IS NULL OR bytes_before < %(max_bytes)s
 ORDER BY thread_id, position;

@@ -10,7 +10,7 @@ from lakemem import file_memory
 from lakemem._sync.scoped import ScopedMemory
 from lakemem.errors import ConflictError, InvalidInputError
 from lakemem.file_memory import Command, FileAnswer, Refusal
-from lakemem.operations import files
+from lakemem.operations import files, jobs
 from lakemem.resilience import OUTAGES
 from lakemem.tool_specs import UNAVAILABLE
 
@@ -143,8 +143,9 @@ class FileMemory:
             if not changes:
                 return outcome.answer
             embedded = self._embeddings.embed_all([files.search_text(change) for change in changes])
+            write = files.write(self._owner, self._namespace, changes, embedded, command.parts)
             try:
-                done = self._storage.run(files.write(self._owner, self._namespace, changes, embedded, command.parts))
+                done = self._storage.run(jobs.with_late_vectors(write, embedded))
             except ConflictError:
                 continue
             if done:

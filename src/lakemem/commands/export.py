@@ -20,12 +20,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "export",
         help="write what is stored of a user as JSON Lines",
-        description="Writes a JSON object a line, each with its kind: a thread, then its items, then the next thread.",
+        description="Writes a JSON object a line, each with its kind: a thread, then its items, then the next thread; "
+        "then the memories with all their versions. `lakemem import archive` brings them back.",
     )
     whose = parser.add_mutually_exclusive_group(required=True)
-    whose.add_argument("--user", metavar="ID", help="whose threads")
+    whose.add_argument("--user", metavar="ID", help="whose threads and memories")
     whose.add_argument("--scope", metavar="NAME", help="those of a shared scope")
-    parser.add_argument("--thread", metavar="ID", help="only this thread")
+    parser.add_argument("--thread", metavar="ID", help="only this thread, and no memories")
+    parser.add_argument("--vectors", action="store_true", help="write the vectors of memories, too")
     parser.add_argument("--output", metavar="FILE", type=Path, help="where to write (default: stdout)")
     add_target(parser)
     parser.set_defaults(run=run)
@@ -35,13 +37,16 @@ def run(options: argparse.Namespace) -> int:
     counts: Counter[str] = Counter()
     with Memory(target_of(options), schema=options.schema) as memory, _writing(options.output) as output:
         view = memory.for_scope(options.scope) if options.user is None else memory.for_user(options.user)
-        for record in view.export(options.thread):
+        for record in view.export(options.thread, vectors=options.vectors):
             # In ASCII, so that NUL, halves of characters and line separators survive whatever reads the lines.
             print(json.dumps(record), file=output)
             counts[record["kind"]] += 1
     if options.thread is not None and not counts["thread"]:
         raise ThreadNotFoundError("there is no thread of this id, or it belongs to somebody else")
-    print(f"exported {counts['thread']:,} threads with {counts['item']:,} items", file=sys.stderr)
+    told = f"exported {counts['thread']:,} threads with {counts['item']:,} items"
+    if options.thread is None:
+        told += f", and {counts['memory']:,} versions of memories"
+    print(told, file=sys.stderr)
     return 0
 
 

@@ -101,6 +101,7 @@ def _record(row: tuple[Any, ...]) -> dict[str, Any]:
         lifetime,
         forked_from,
         forked_position,
+        last_position,
     ) = row
     if item is not None:
         return {
@@ -121,6 +122,7 @@ def _record(row: tuple[Any, ...]) -> dict[str, Any]:
         "lifetime": lifetime,
         "forked_from": forked_from,
         "forked_position": forked_position,
+        "last_position": last_position,
     }
 
 

@@ -1,0 +1,69 @@
+# Generated from src/lakemem/_async/archive.py by tools/unasync.py: edit that file, then run `make generate`.
+"""An owner's archive: all that it has as JSON objects, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from lakemem._sync.database import Storage
+from lakemem._sync.embeddings import Embeddings
+from lakemem.errors import ConflictError
+from lakemem.operations import archive, jobs, transcripts
+from lakemem.operations.archive import Record
+from lakemem.operations.jobs import Unembedded
+from lakemem.types import Imported
+
+
+class Archive:
+    """Takes out what one owner has, and brings it back."""
+
+    def __init__(self, storage: Storage, embeddings: Embeddings, owner: str) -> None:
+        self._storage = storage
+        self._embeddings = embeddings
+        self._owner = owner
+
+    def threads(self, thread_id: str | None) -> Iterator[dict[str, Any]]:
+        """Yield threads, each with its items behind it."""
+        place: transcripts.Place | None = transcripts.BEGINNING
+        while place is not None:
+            batch = self._storage.run(transcripts.export(self._owner, thread_id, place))
+            for record in batch.records:
+                yield record
+            place = batch.end
+
+    def memories(self, *, vectors: bool) -> Iterator[dict[str, Any]]:
+        """Yield the versions of memories."""
+        place: archive.Place | None = archive.BEGINNING
+        while place is not None:
+            batch = self._storage.run(archive.export(self._owner, place, with_vectors=vectors))
+            for record in batch.records:
+                yield record
+            place = batch.end
+
+    def put(self, lines: Iterable[str | Record]) -> Imported:
+        """Store what is not there yet, batch by batch, and then the vectors that are missing."""
+        imported = Imported()
+        for rows in archive.batches(archive.rows_of(lines)):
+            try:
+                imported += self._storage.run(archive.write(self._owner, rows))
+            except ConflictError:
+                raise ConflictError(
+                    f"lines {rows[0].line} to {rows[-1].line}: something else is here in the place of one of them, an "
+                    "item at this position or a version of this memory; import for somebody who has nothing there"
+                ) from None
+        if imported.memories and self._embeddings.is_configured:
+            self._embed()
+        return imported
+
+    def _embed(self) -> None:
+        """Give memories the vectors that they lack; if the embedder is down, later."""
+        after: Unembedded | None = None
+        while memories := self._storage.run(jobs.unembedded(self._owner, after)):
+            embedded = self._embeddings.embed_all([memory.text for memory in memories])
+            if any(each.is_late for each in embedded):
+                self._storage.run(jobs.queue_embedding(self._owner))
+                return
+            if any(each.vector is not None for each in embedded):
+                self._storage.run(jobs.embed(self._owner, memories, embedded))
+            after = memories[-1]
