@@ -37,6 +37,15 @@ Call: TypeAlias = Callable[[ScopedMemory], Any]
 ADDRESS = Address("t", "", "1")
 CURSOR = ThreadInfo("t", datetime.now(UTC), datetime.now(UTC)).cursor
 
+MOMENT = "2026-01-01T00:00:00+00:00"
+ARCHIVE: list[dict[str, Any]] = [
+    {
+        "kind": "thread", "thread_id": "archived", "title": None, "metadata": {}, "created_at": MOMENT,
+        "updated_at": MOMENT, "expires_at": None, "lifetime": None, "forked_from": None, "forked_position": None,
+    },
+    {"kind": "item", "thread_id": "archived", "position": 1, "created_at": MOMENT, "item": {}},
+]  # fmt: skip
+
 
 def drained(records: Iterator[Any]) -> list[Any]:
     return [record for record in records]
@@ -74,7 +83,8 @@ MEMORY_CALLS: dict[str, tuple[int, Call]] = {
     "delete": (3, lambda user: user.delete("colour")),
     "threads": (2, lambda user: user.threads(filter={"a": 1}, after=CURSOR)),
     "search_threads": (2, lambda user: user.search_threads("hello")),
-    "export": (2, lambda user: drained(user.export())),
+    "export": (2, lambda user: drained(user.export("t"))),
+    "import_archive": (4, lambda user: user.import_archive(ARCHIVE)),
 }
 CHECKPOINT_CALLS: dict[str, tuple[int, Call]] = {
     "put": (
@@ -191,8 +201,8 @@ def test_an_export_is_one_round_trip_a_batch(alice: ScopedMemory, proxy: Proxy) 
         range(1, 1501)
     )
     assert [len(str(record["item"])) > 100 for record in records[-2:]] == [True, False]
-    # 1,000 records; those up to the item that is too large; the rest.
-    assert proxy.round_trips == 3
+    # 1,000 records; those up to the item that is too large; the rest; and the memories.
+    assert proxy.round_trips == 4
 
 
 def test_a_call_that_fails_is_one_round_trip(alice: ScopedMemory, proxy: Proxy) -> None:
