@@ -15,19 +15,22 @@ from langgraph.types import Command, interrupt
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from lakemem import CallableEmbedder, ConfigurationError, Lakebase, Memory, TokenUsage, Window
+from lakemem import CallableEmbedder, ConfigurationError, Lakebase, Memory, TokenUsage, Window, Worked
 from lakemem._sql import bind_statements
 from lakemem.cli import main
 from lakemem.grants import RIGHTS, Missing, grant_statements, missing_rights
 from lakemem.integrations.langgraph import LakebaseSaver
 from lakemem.operations import threads
 from tests.conftest import connect
+from tests.support.extractors import SentenceExtractor
 
 SERVED = (
     "threads.",
     "transcripts.",
     "turns.",
     "memories.",
+    "remembering.",
+    "jobs.",
     "checkpoints.",
     "writes.",
     "store.",
@@ -115,6 +118,8 @@ def use_everything(memory: Memory) -> None:
     user.save("food", "soup")
     assert user.delete("food", erase=True)
     assert user.get("food") is None
+    user.remember([{"role": "user", "content": "I like soup."}], thread_id="t")
+    assert memory.worker(SentenceExtractor()).run_once() == Worked(jobs=1, facts=1)
 
     graph = StateGraph(State).add_node("ask", ask).add_edge(START, "ask").add_edge("ask", END)
     compiled = graph.compile(checkpointer=LakebaseSaver(user))
@@ -185,7 +190,7 @@ def of_functions(app: psycopg.Connection[Any]) -> dict[str, bytes]:
     bodies = app.execute("SELECT prosrc FROM pg_proc WHERE pronamespace = 'lakemem'::regnamespace")
     found = [text for (body,) in bodies for text in re.findall(r"DELETE FROM [^;]+", body)]
     assert found
-    return {text: re.sub(r"\bof_(owner|thread)\b", r"%(\1)s", text).encode() for text in found}
+    return {text: re.sub(r"\b(?:of|by)_(owner|thread|job|lease)\b", r"%(\1)s", text).encode() for text in found}
 
 
 def numbered(statement: bytes) -> bytes:

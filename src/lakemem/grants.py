@@ -25,8 +25,8 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "memories": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     # Nobody but the owner of the tables can change or remove what the audit log says.
     "memory_events": ("INSERT",),
-    "applied_writes": ("INSERT",),
     "jobs": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "applied_writes": ("INSERT",),
 }
 """What an app does with each table."""
 
