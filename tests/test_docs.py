@@ -13,6 +13,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,6 +36,7 @@ from lakemem.integrations import databricks
 from lakemem.integrations.embedders import LocalEmbedder, OpenAIEmbedder
 from lakemem.integrations.langgraph import AsyncLakebaseSaver
 from lakemem.integrations.openai_agents import LakebaseSession
+from lakemem.integrations.openai_extractor import OpenAIExtractor
 from lakemem.lakebase import CONNECTIONS_PER_CU, PROVISIONED_MAX_CONNECTIONS
 from lakemem.schema import MAX_NAME_BYTES
 from lakemem.testing import DatabaseFactory, LakebaseEmulator
@@ -179,6 +181,15 @@ PRINTED = {
         "To review now: Dear Bob, I am afraid not.",
         "The verdict now: good",
         "stored: 7 checkpoints",
+    ],
+    "personal_assistant.py": [
+        "Monday: 2 turns, facts: ['user.employer']",
+        "Thu to now  user employer: I work at Fjordbank",
+        "Mon to Thu  user employer: I work at Nordlys Energy",
+        "no hazelnuts",
+        "Where does Ada work? user employer: I work at Fjordbank",
+        "And on Tuesday? user employer: I work at Nordlys Energy",
+        "Ida likes jazz.",
     ],
     "degrading_agent.py": ["I remember nothing", "is degraded: ", "1 write waits", "I remember: ['My deploys run"],
     "fastapi_app.py": ["ada, this is message 1", "ada, this is message 2", "bob, this is message 1", "401 {'error'"],
@@ -330,6 +341,8 @@ CONFIGURABLE: dict[str, Callable[..., Any]] = {
     "LocalEmbedder": LocalEmbedder,
     "OpenAIEmbedder": OpenAIEmbedder,
     "CallableEmbedder": lakemem.CallableEmbedder,
+    "OpenAIExtractor": OpenAIExtractor,
+    "AsyncMemory.worker": partial(lakemem.AsyncMemory.worker, None),
     "LakebaseSession": LakebaseSession,
     "AsyncLakebaseSaver": AsyncLakebaseSaver,
     "create_memory_tools": lakemem.create_memory_tools,
