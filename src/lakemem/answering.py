@@ -13,7 +13,7 @@ from lakemem._async.threads import AsyncThread
 from lakemem.context import Identify, resolve_context
 from lakemem.echoes import after_echo
 from lakemem.errors import ConfigurationError
-from lakemem.recalling import Context, Recall, context
+from lakemem.recalling import Context, Recall
 from lakemem.responses import AgentRequest, Item, since_the_agent
 from lakemem.types import RequestContext
 from lakemem.waiting import awithin
@@ -52,13 +52,14 @@ class Answering:
         if not wanted or not question.strip() or not wanted.limit:
             return Context()
         try:
-            hits = await awithin(
+            recalled = await awithin(
                 wanted.deadline,
-                lambda: self.user.search(
+                lambda: self.user.context(
                     question,
                     namespace=wanted.namespace,
                     limit=wanted.limit,
                     min_similarity=wanted.min_similarity,
+                    max_tokens=wanted.max_tokens,
                 ),
             )
         except TimeoutError:
@@ -66,7 +67,7 @@ class Answering:
             self.look()
             return Context()
         self.look()
-        return context(hits, max_tokens=wanted.max_tokens)
+        return recalled
 
     async def new_items(self, thread: AsyncThread) -> list[Item]:
         """Return the items of the request that a thread does not have: a client may send all that was said again.
