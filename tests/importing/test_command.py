@@ -9,7 +9,7 @@ import pytest
 
 from lakemem import ConfigurationError, Lakebase
 from lakemem.cli import main
-from lakemem.commands.importing import source_of, watching
+from lakemem.commands.import_sources import source_of, watching
 from lakemem.importing import Owners, Report
 from tests.importing.conftest import Import, dsn
 

@@ -83,13 +83,13 @@ WITH known AS MATERIALIZED (
     WHERE known.touched_at IS NULL OR known.touched_at < %(updated_at)s
 )
 INSERT INTO {schema}.memories (
-    owner, namespace, key, version, value, text, embedding, embedding_model, content_hash, expires_at, lifetime,
-    valid_from, created_at
+    owner, namespace, key, version, value, text, metadata, embedding, embedding_model, content_hash, expires_at,
+    lifetime, valid_from, created_at
 )
 SELECT
     %(owner)s, %(namespace)s::text[], %(key)s, coalesce(known.version, 0) + 1, %(value)s::json, %(text)s,
-    %(embedding)s::text::{vector}.halfvec, %(embedding_model)s, %(content_hash)s::bytea, %(expires_at)s,
-    make_interval(secs => %(ttl)s::float8), %(updated_at)s, %(created_at)s
+    %(metadata)s::jsonb, %(embedding)s::text::{vector}.halfvec, %(embedding_model)s, %(content_hash)s::bytea,
+    %(expires_at)s, make_interval(secs => %(ttl)s::float8), %(updated_at)s, %(created_at)s
 -- Reading from `closed` makes Postgres close the old version first.
 FROM known, (SELECT count(*) FROM closed) AS after_closing
 WHERE known.touched_at IS NULL OR known.touched_at < %(updated_at)s;

@@ -5,33 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
-import psycopg
 from psycopg import Connection
 
-from lakemem.embedding import CallableEmbedder, CheckedEmbedder
-from lakemem.errors import ConfigurationError, EmbeddingError, InvalidInputError
+from lakemem.errors import ConfigurationError, InvalidInputError
+from lakemem.importing.moving import Moving, batches
 from lakemem.importing.owners import Owners
 from lakemem.importing.reports import Report, Watcher
 from lakemem.importing.source import Item, Message, Session, Source, Thread
+from lakemem.importing.vectors import Vectors
 from lakemem.operations import memories
-from lakemem.operations.memories import Embedded
 from lakemem.validation import check_identifier
-
-T = TypeVar("T")
-
-BATCH_ROWS = 500
-BATCH_BYTES = 4 * 1024 * 1024
-ATTEMPTS = 5
 
 SESSIONS, CHECKPOINTS, STORE = "sessions", "checkpoints", "store"
 PARTS = (SESSIONS, CHECKPOINTS, STORE)
 
-OWNER_UNKNOWN = "whose owner is not known"
 THERE_ALREADY = "that are in lakemem already, written by something else than this import"
 NO_JSON = "items that are no JSON object"
 
@@ -60,10 +51,8 @@ class Importer:
         vector_model: str | None = None,
     ) -> None:
         self._source = source
-        self._target = target
-        self._statements = statements
+        self._moving = Moving(target, statements, watcher)
         self._owners = owners
-        self._watcher = watcher
         self._vectors = Vectors(vector_model)
 
     def run(self, parts: Iterable[str] = PARTS) -> list[Report]:
@@ -87,78 +76,31 @@ class Importer:
         return reports
 
     def _import_sessions(self) -> Report:
-        return self._each(
+        return self._moving.each(
             Report("threads of the Agents SDK"),
             self._source.count("session_count"),
             self._source.sessions(),
-            lambda session: session.thread_id,
             lambda session: self._owners.owner_of(session.thread_id),
             self._move_session,
         )
 
     def _import_checkpoints(self) -> Report:
-        return self._each(
+        return self._moving.each(
             Report("threads of LangGraph"),
             self._source.count("thread_count"),
             self._source.threads(self._owners.metadata_key),
-            lambda thread: thread.thread_id,
             lambda thread: self._owners.owner_of(thread.thread_id, thread.users),
             self._move_checkpoints,
         )
 
     def _import_store(self) -> Report:
-        return self._each(
+        return self._moving.each(
             Report("namespaces of LangGraph's store"),
             self._source.count("prefix_count"),
             self._source.prefixes(),
-            lambda prefix: prefix,
             self._owners.owner_of,
             self._move_items,
         )
-
-    def _each(
-        self,
-        report: Report,
-        total: int,
-        units: Iterable[T],
-        name_of: Callable[[T], str],
-        owner_of: Callable[[T], str | None],
-        move: Callable[[str, T], Report],
-    ) -> Report:
-        """Move units, each in a transaction of its own, and add up what came of them."""
-        self._watcher.began(report.kind, total)
-        for unit in units:
-            report.units += 1
-            try:
-                if (owner := owner_of(unit)) is not None:
-                    moved = self._repeated(owner, move, unit)
-                    report.moved += moved.moved
-                    report.left += moved.left
-                else:
-                    report.left[OWNER_UNKNOWN] += 1
-            except InvalidInputError as error:
-                report.left[f"because {error}"] += 1
-            self._watcher.advanced(report)
-        self._watcher.ended(report)
-        return report
-
-    def _repeated(self, owner: str, move: Callable[[str, T], Report], unit: T) -> Report:
-        """Move a unit, again where an agent wrote the same thing at the same moment: what is there then stays."""
-        for _ in range(ATTEMPTS - 1):
-            try:
-                with self._transaction(owner):
-                    return move(owner, unit)
-            except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected):
-                continue
-        with self._transaction(owner):
-            return move(owner, unit)
-
-    @contextmanager
-    def _transaction(self, owner: str) -> Iterator[None]:
-        """Row-level security confines what is written to the owner."""
-        with self._target.transaction():
-            self._target.execute("SELECT set_config('lakemem.owner', %s, true)", [owner])
-            yield
 
     def _move_session(self, owner: str, session: Session) -> Report:
         """New messages of a session become items of the thread.
@@ -168,26 +110,28 @@ class Importer:
         report = Report("")
         thread = {"owner": owner, "thread_id": check_identifier("thread_id", session.thread_id)}
         times = {"created_at": session.created_at, "updated_at": session.updated_at}
-        self._execute("begin_thread", {**thread, **times})
-        position = before = int(self._execute("hold_thread", thread)[0][0])
+        self._moving.execute("importing.begin_thread", {**thread, **times})
+        position = before = int(self._moving.execute("importing.hold_thread", thread)[0][0])
         marks = Marks(session)
-        found = self._execute("last_mark", {"owner": owner, "first": marks.at(0), "last": marks.at(marks.LAST)})
+        found = self._moving.execute(
+            "importing.last_mark", {"owner": owner, "first": marks.at(0), "last": marks.at(marks.LAST)}
+        )
         if not found and position > 0:
             report.left[THERE_ALREADY] += 1
             return report
         last_id = after = marks.id_of(found[0][0]) if found else 0
-        for batch in _batches(self._source.messages(session.thread_id, after=after), lambda message: len(message.item)):
+        for batch in batches(self._source.messages(session.thread_id, after=after), lambda message: len(message.item)):
             last_id = batch[-1].id
             readable = [message for message in batch if _is_object(message)]
             if len(readable) < len(batch):
                 report.left[NO_JSON] += len(batch) - len(readable)
             items = {"items": [message.item for message in readable]}
             moments = {"moments": [message.created_at for message in readable]}
-            self._execute("add_items", {**thread, **items, **moments, "before": position})
+            self._moving.execute("importing.add_items", {**thread, **items, **moments, "before": position})
             position += len(readable)
         if last_id > after or not found:
-            self._execute("mark", {"owner": owner, "write_id": marks.at(last_id)})
-        self._execute("end_thread", {**thread, **times, "last_position": position})
+            self._moving.execute("importing.mark", {"owner": owner, "write_id": marks.at(last_id)})
+        self._moving.execute("importing.end_thread", {**thread, **times, "last_position": position})
         if position > before:
             report.moved["items"] += position - before
         if not found:
@@ -199,8 +143,8 @@ class Importer:
         report = Report("")
         address = {"owner": owner, "thread_id": check_identifier("thread_id", thread.thread_id)}
         times = {"created_at": _moment(thread.first_at), "updated_at": _moment(thread.last_at)}
-        begun = self._count("begin_thread", {**address, **times})
-        for blobs in _batches(self._source.blobs(thread.thread_id), lambda blob: len(blob.blob)):
+        begun = self._moving.count("importing.begin_thread", {**address, **times})
+        for blobs in batches(self._source.blobs(thread.thread_id), lambda blob: len(blob.blob)):
             columns = {
                 "checkpoint_nss": [blob.checkpoint_ns for blob in blobs],
                 "channels": [blob.channel for blob in blobs],
@@ -208,8 +152,8 @@ class Importer:
                 "types": [blob.type for blob in blobs],
                 "blobs": [blob.blob for blob in blobs],
             }
-            report.moved["values"] += self._count("add_blobs", {**address, **columns})
-        for writes in _batches(self._source.writes(thread.thread_id), lambda write: len(write.blob)):
+            report.moved["values"] += self._moving.count("importing.add_blobs", {**address, **columns})
+        for writes in batches(self._source.writes(thread.thread_id), lambda write: len(write.blob)):
             columns = {
                 "checkpoint_nss": [write.checkpoint_ns for write in writes],
                 "checkpoint_ids": [write.checkpoint_id for write in writes],
@@ -220,8 +164,8 @@ class Importer:
                 "types": [write.type for write in writes],
                 "blobs": [write.blob for write in writes],
             }
-            report.moved["writes"] += self._count("add_writes", {**address, **columns})
-        for steps in _batches(self._source.checkpoints(thread.thread_id), lambda step: len(step.checkpoint)):
+            report.moved["writes"] += self._moving.count("importing.add_writes", {**address, **columns})
+        for steps in batches(self._source.checkpoints(thread.thread_id), lambda step: len(step.checkpoint)):
             columns = {
                 "checkpoint_nss": [step.checkpoint_ns for step in steps],
                 "checkpoint_ids": [step.checkpoint_id for step in steps],
@@ -231,7 +175,7 @@ class Importer:
                 "metadata": [step.metadata for step in steps],
                 "moments": [_moment(step.at) for step in steps],
             }
-            report.moved["checkpoints"] += self._count("add_checkpoints", {**address, **columns})
+            report.moved["checkpoints"] += self._moving.count("importing.add_checkpoints", {**address, **columns})
         report.moved["threads"] += begun
         report.moved = +report.moved
         return report
@@ -240,14 +184,14 @@ class Importer:
         """An item becomes a version of a memory, unless that memory was written or deleted since."""
         report = Report("")
         namespace = tuple(prefix.split("."))
-        for batch in _batches(self._source.items(prefix), lambda item: len(item.value)):
+        for batch in batches(self._source.items(prefix), lambda item: len(item.value)):
             rows = []
             for item in batch:
                 try:
                     rows.append(self._memory(owner, namespace, item, report))
                 except InvalidInputError as error:
                     report.left[f"items because {error}"] += 1
-            report.moved["memories"] += self._count_many("add_memory", rows)
+            report.moved["memories"] += self._moving.count_many("importing.add_memory", rows)
         report.moved = +report.moved
         return report
 
@@ -273,6 +217,7 @@ class Importer:
             "key": draft.key,
             "value": draft.value,
             "text": draft.text,
+            "metadata": draft.metadata,
             "embedding": embedded.vector,
             "embedding_model": embedded.model,
             "content_hash": draft.content_hash,
@@ -281,21 +226,6 @@ class Importer:
             "updated_at": item.updated_at,
             "created_at": item.created_at,
         }
-
-    def _execute(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        cursor = self._target.execute(self._statements[f"importing.{statement}"], parameters)
-        return cursor.fetchall() if cursor.description else []
-
-    def _count(self, statement: str, parameters: Mapping[str, Any]) -> int:
-        """How many rows a statement wrote."""
-        return self._target.execute(self._statements[f"importing.{statement}"], parameters).rowcount
-
-    def _count_many(self, statement: str, rows: list[dict[str, Any]]) -> int:
-        if not rows:
-            return 0
-        with self._target.cursor() as cursor:
-            cursor.executemany(self._statements[f"importing.{statement}"], rows)
-            return cursor.rowcount
 
 
 class Marks:
@@ -317,48 +247,6 @@ class Marks:
     @staticmethod
     def id_of(mark: uuid.UUID) -> int:
         return int.from_bytes(mark.bytes[8:], "big")
-
-
-class Vectors:
-    """Takes over vectors that are there, under the name of the model that made them."""
-
-    def __init__(self, model: str | None) -> None:
-        self._model = model
-        self._checked: dict[int, CheckedEmbedder] = {}
-
-    def embedded(self, vector: str | None) -> Embedded:
-        """A vector in pgvector's text form, checked and normalised as those of an embedder are."""
-        if self._model is None or vector is None:
-            return Embedded()
-        try:
-            numbers = json.loads(vector)
-            checked = self._of(self._model, len(numbers))
-            [unit] = checked.embed([vector])
-        except (ValueError, TypeError, EmbeddingError):
-            return Embedded()
-        return Embedded.of(unit, checked.model)
-
-    def _of(self, model: str, dimensions: int) -> CheckedEmbedder:
-        if dimensions not in self._checked:
-            reader = CallableEmbedder(
-                lambda texts: [json.loads(text) for text in texts], model=model, dimensions=dimensions
-            )
-            self._checked[dimensions] = CheckedEmbedder(reader, cache_size=0)
-        return self._checked[dimensions]
-
-
-def _batches(rows: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
-    """A few hundred rows at a time, and of big ones fewer."""
-    batch: list[T] = []
-    size = 0
-    for row in rows:
-        batch.append(row)
-        size += size_of(row)
-        if len(batch) >= BATCH_ROWS or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _is_object(message: Message) -> bool:

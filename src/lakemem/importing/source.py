@@ -75,6 +75,19 @@ class Item(NamedTuple):
     vector: str | None
 
 
+class Mem0Owner(NamedTuple):
+    """Whose some memories of mem0 are. `agent_id` is given where there is no user."""
+
+    user_id: str | None
+    agent_id: str | None
+
+
+class Mem0Memory(NamedTuple):
+    id: str
+    payload: str
+    vector: str | None
+
+
 class Source:
     """A database with tables to import. It is only read, in one transaction.
 
@@ -82,7 +95,8 @@ class Source:
         connection: in no transaction; it is left in one.
         schema: where the tables are.
         sessions_table, messages_table: the names of the Agents SDK's tables.
-        with_vectors: whether the store's items come with their vectors.
+        mem0_table: the name of mem0's collection.
+        with_vectors: whether the store's items, and mem0's memories, come with their vectors.
     """
 
     def __init__(
@@ -92,6 +106,7 @@ class Source:
         schema: str = "public",
         sessions_table: str = "agent_sessions",
         messages_table: str = "agent_messages",
+        mem0_table: str = "mem0",
         with_vectors: bool = False,
     ) -> None:
         connection.autocommit = False
@@ -101,10 +116,11 @@ class Source:
         self._schema = schema
         self._sessions = sessions_table
         self._messages = messages_table
+        self._mem0 = mem0_table
         self._cursors = count()
         self._statements = named_statements(files(__package__).joinpath("sources.sql").read_text("utf-8"))
         self._columns = set(connection.execute(self._statements["columns"].encode(), {"schema": schema}))
-        self._with_vectors = with_vectors and ("store_vectors", "embedding") in self._columns
+        self._with_vectors = with_vectors
 
     @property
     def has_sessions(self) -> bool:
@@ -117,6 +133,10 @@ class Source:
     @property
     def has_items(self) -> bool:
         return {("store", "prefix"), ("store", "value")} <= self._columns
+
+    @property
+    def has_mem0(self) -> bool:
+        return {(self._mem0, "id"), (self._mem0, "vector"), (self._mem0, "payload")} <= self._columns
 
     def count(self, statement: str) -> int:
         row = self._connection.execute(self._bound(statement)).fetchone()
@@ -149,6 +169,12 @@ class Source:
     def items(self, prefix: str) -> Iterator[Item]:
         return map(Item._make, self._stream("items", {"prefix": prefix}))
 
+    def mem0_owners(self) -> Iterator[Mem0Owner]:
+        return map(Mem0Owner._make, self._stream("mem0_owners"))
+
+    def mem0_memories(self, owner: Mem0Owner) -> Iterator[Mem0Memory]:
+        return map(Mem0Memory._make, self._stream("mem0_memories", owner._asdict()))
+
     def _stream(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Iterator[tuple[Any, ...]]:
         """Rows through a cursor of the server, so that this process holds a few of them at a time."""
         with self._connection.cursor(f"lakemem_import_{next(self._cursors)}") as cursor:
@@ -170,8 +196,16 @@ class Source:
             task_path=self._column("checkpoint_writes", "task_path", otherwise="''"),
             expires_at=self._column("store", "expires_at", otherwise="NULL::timestamptz"),
             ttl_minutes=self._column("store", "ttl_minutes", otherwise="NULL"),
-            vector=self._bound("vector") if self._with_vectors and statement == "items" else sql.SQL("NULL::text"),
+            mem0=sql.Identifier(self._mem0),
+            vector=self._vector(statement),
         )
+
+    def _vector(self, statement: str) -> sql.Composable:
+        if self._with_vectors and statement == "items" and ("store_vectors", "embedding") in self._columns:
+            return self._bound("vector")
+        if self._with_vectors and statement == "mem0_memories":
+            return sql.SQL("vector::text")
+        return sql.SQL("NULL::text")
 
     def _column(self, table: str, column: str, *, otherwise: str) -> sql.Composable:
         return sql.Identifier(column) if (table, column) in self._columns else sql.SQL(otherwise)

@@ -73,6 +73,30 @@ FROM {schema}.store AS i
 WHERE i.prefix = %(prefix)s
 ORDER BY i.key;
 
+-- name: mem0_owner_count
+SELECT count(*)
+FROM (
+    SELECT DISTINCT
+        nullif(payload ->> 'user_id', ''),
+        CASE WHEN nullif(payload ->> 'user_id', '') IS NULL THEN nullif(payload ->> 'agent_id', '') END
+    FROM {schema}.{mem0}
+) AS owners;
+
+-- name: mem0_owners
+-- What has no user is an agent's own.
+SELECT DISTINCT
+    nullif(payload ->> 'user_id', '') AS user_id,
+    CASE WHEN nullif(payload ->> 'user_id', '') IS NULL THEN nullif(payload ->> 'agent_id', '') END AS agent_id
+FROM {schema}.{mem0}
+ORDER BY user_id, agent_id;
+
+-- name: mem0_memories
+SELECT id::text, payload::text, {vector}
+FROM {schema}.{mem0}
+WHERE nullif(payload ->> 'user_id', '') IS NOT DISTINCT FROM %(user_id)s
+    AND (%(user_id)s::text IS NOT NULL OR nullif(payload ->> 'agent_id', '') IS NOT DISTINCT FROM %(agent_id)s)
+ORDER BY id;
+
 -- name: vector
 -- The one vector of an item, or that of the whole value where there are several.
 (
