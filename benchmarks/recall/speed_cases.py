@@ -90,9 +90,10 @@ async def working(search: Callable[[str], Awaitable[Any]], questions: list[str])
     return partial(work_for, workers=1, operation=operation)
 
 
+# The cast stands in a scalar subquery, or it is done once a row.
 EXACT = """
-SELECT key, text, -(embedding <#> vector.asked) FROM floor_memories, (SELECT %s::text::halfvec AS asked) AS vector
-WHERE owner = %s ORDER BY embedding <#> vector.asked LIMIT %s
+SELECT key, text, embedding <#> (SELECT %(vector)s::text::halfvec) AS distance
+FROM floor_memories WHERE owner = %(owner)s ORDER BY distance LIMIT %(limit)s
 """
 
 
@@ -100,5 +101,5 @@ async def exact_scan(pool: AsyncConnectionPool, embedder: CachedEmbedder, scope:
     """The floor: one statement, no row-level security, no check of what is given."""
     vector = HalfVector(embedder.embed([question])[0]).to_text()
     async with pool.connection() as connection:
-        cursor = await connection.cursor(binary=True).execute(EXACT, [vector, scope, LIMIT])
+        cursor = await connection.cursor(binary=True).execute(EXACT, {"vector": vector, "owner": scope, "limit": LIMIT})
         return [key for key, _, _ in await cursor.fetchall()]
