@@ -425,12 +425,20 @@ def test_the_page_on_the_command_line_has_each_command_and_option() -> None:
     documented = {
         name: set(re.findall(r"^\| `(--[\w-]+)` \|", section, flags=re.MULTILINE)) for name, section in sections.items()
     }
-    [commands] = [action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)]
-    for name, command in commands.choices.items():
+    for name, command in commands_of(_parser()):
         section = f"lakemem {name}"
         shared = documented["Naming the database"] if "(#naming-the-database)" in sections[section] else set()
         options = {option for action in command._actions for option in action.option_strings} - {"-h", "--help"}
         assert documented[section] | shared == options, name
+
+
+def commands_of(parser: argparse.ArgumentParser, above: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """The commands of a command line, and those below them."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, command in action.choices.items():
+                yield above + name, command
+                yield from commands_of(command, f"{above}{name} ")
 
 
 def test_the_page_on_permissions_has_each_right() -> None:

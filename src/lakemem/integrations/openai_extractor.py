@@ -83,7 +83,7 @@ class OpenAIExtractor:
             made from ``OPENAI_API_KEY`` and ``OPENAI_BASE_URL`` that does not repeat a call, for a job does so itself.
         model: the model's name at that endpoint.
         deadline: seconds that the client waits for the endpoint.
-        instructions: what the model is told; by default :data:`INSTRUCTIONS`.
+        instructions: what the model is told in place of `INSTRUCTIONS` of this module.
         structured: ask for JSON of a schema; False for an endpoint that refuses to be asked.
         options: further arguments of each call, such as ``{"temperature": 0}``.
 
@@ -98,7 +98,7 @@ class OpenAIExtractor:
         *,
         model: str,
         deadline: float = 30.0,
-        instructions: str = INSTRUCTIONS,
+        instructions: str | None = None,
         structured: bool = True,
         options: Mapping[str, Any] | None = None,
     ) -> None:
@@ -106,7 +106,7 @@ class OpenAIExtractor:
             raise InvalidInputError("deadline must be a number of seconds, not None")
         self.model = model
         self._client: Any = _default_client() if client is None else client
-        self._instructions = instructions
+        self._instructions = INSTRUCTIONS if instructions is None else instructions
         self._options = {"timeout": deadline, **({"response_format": _FORMAT} if structured else {}), **(options or {})}
 
     def extract(self, turns: Sequence[SourceTurn], known: Sequence[KnownMemory]) -> list[Proposal]:
