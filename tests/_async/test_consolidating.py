@@ -106,6 +106,26 @@ async def test_what_says_something_else_stays(alice: AsyncScopedMemory, one: str
     assert await alice.consolidate() == Consolidated(owners=1)
 
 
+async def test_what_is_only_like_a_twin_stays(memory: AsyncMemory, target: Lakebase) -> None:
+    alice = memory.for_user("alice")
+    await note(alice, "Ada walks a dog")
+    await note(alice, "Ada is walking a dog")
+    async with AsyncMemory(target) as without:
+        # Without a vector, other forms of words are not known to say the same.
+        await note(without.for_user("alice"), "Ada is walking a dog.")
+    assert (await alice.consolidate()).merged == 1
+    assert await texts(alice) == ["Ada is walking a dog.", "Ada walks a dog"]
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+async def test_twins_of_which_one_has_gone_meanwhile_are_left_alone(alice: AsyncScopedMemory, gone: int) -> None:
+    records = [await note(alice, text) for text in ("Ada likes tea", "Ada likes tea.")]
+    pairs = await alice._storage.run(consolidating.twins(alice.owner, 0.95))
+    await alice.delete(records[gone].key)
+    assert await alice._storage.run(consolidating.merge(alice.owner, pairs)) == 0
+    assert await texts(alice) == [records[1 - gone].text]
+
+
 async def test_what_a_twin_says_beside_its_text_is_not_lost(alice: AsyncScopedMemory) -> None:
     await note(alice, "Ada likes tea")
     await note(alice, "Ada likes tea.", metadata={"from": "Bob"})

@@ -343,6 +343,18 @@ async def test_beside_writers_of_both_embedders(
     assert set(Versions(target).models().values()) == {(NEW_MODEL, None)}
 
 
+async def test_a_page_that_comes_late_changes_nothing(memory: AsyncMemory, target: Lakebase) -> None:
+    await memory.for_user("alice").save("key", "value")
+    page = await memory._storage.run(reembedding.unfilled(NEW_MODEL, Place(), current=True, replace=False))
+    vectors = CheckedEmbedder(NEW).embed([text for _, text in page])
+    fillings = [Filling(*each, vector) for each, vector in zip(page, vectors, strict=True)]
+    await memory.reembed(NEW, finish=True)
+    for replace in (False, True):
+        fill = reembedding.fill("user:alice", NEW_MODEL, fillings, replace=replace)
+        assert await memory._storage.run(fill) == 0
+    assert set(Versions(target).models().values()) == {(NEW_MODEL, None)}
+
+
 # Any interleaving: a page is read, and much may happen before what was made of it is written.
 
 steps = st.lists(

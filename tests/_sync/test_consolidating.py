@@ -107,6 +107,26 @@ def test_what_says_something_else_stays(alice: ScopedMemory, one: str, other: st
     assert alice.consolidate() == Consolidated(owners=1)
 
 
+def test_what_is_only_like_a_twin_stays(memory: Memory, target: Lakebase) -> None:
+    alice = memory.for_user("alice")
+    note(alice, "Ada walks a dog")
+    note(alice, "Ada is walking a dog")
+    with Memory(target) as without:
+        # Without a vector, other forms of words are not known to say the same.
+        note(without.for_user("alice"), "Ada is walking a dog.")
+    assert (alice.consolidate()).merged == 1
+    assert texts(alice) == ["Ada is walking a dog.", "Ada walks a dog"]
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_twins_of_which_one_has_gone_meanwhile_are_left_alone(alice: ScopedMemory, gone: int) -> None:
+    records = [note(alice, text) for text in ("Ada likes tea", "Ada likes tea.")]
+    pairs = alice._storage.run(consolidating.twins(alice.owner, 0.95))
+    alice.delete(records[gone].key)
+    assert alice._storage.run(consolidating.merge(alice.owner, pairs)) == 0
+    assert texts(alice) == [records[1 - gone].text]
+
+
 def test_what_a_twin_says_beside_its_text_is_not_lost(alice: ScopedMemory) -> None:
     note(alice, "Ada likes tea")
     note(alice, "Ada likes tea.", metadata={"from": "Bob"})

@@ -343,6 +343,18 @@ def test_beside_writers_of_both_embedders(
     assert set(Versions(target).models().values()) == {(NEW_MODEL, None)}
 
 
+def test_a_page_that_comes_late_changes_nothing(memory: Memory, target: Lakebase) -> None:
+    memory.for_user("alice").save("key", "value")
+    page = memory._storage.run(reembedding.unfilled(NEW_MODEL, Place(), current=True, replace=False))
+    vectors = CheckedEmbedder(NEW).embed([text for _, text in page])
+    fillings = [Filling(*each, vector) for each, vector in zip(page, vectors, strict=True)]
+    memory.reembed(NEW, finish=True)
+    for replace in (False, True):
+        fill = reembedding.fill("user:alice", NEW_MODEL, fillings, replace=replace)
+        assert memory._storage.run(fill) == 0
+    assert set(Versions(target).models().values()) == {(NEW_MODEL, None)}
+
+
 # Any interleaving: a page is read, and much may happen before what was made of it is written.
 
 steps = st.lists(
