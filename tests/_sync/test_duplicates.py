@@ -202,7 +202,7 @@ def test_what_is_there_already_lasts_as_long_as_was_last_asked_for(memory: Memor
     assert short.expires_at
     assert longer.expires_at
     assert longer.expires_at - short.expires_at > timedelta(minutes=58)
-    for_ever = user.save("code", 1234, importance=0.1, sources=["said", "heard"])
+    for_ever = user.save("code", 1234, importance=0.1, sources=["heard"])
     assert (for_ever.expires_at, for_ever.importance, for_ever.sources) == (None, 0.7, ("said", "heard"))
     assert user.get("code") == for_ever
     Rows(target, user.owner)("UPDATE lakemem.memories SET expires_at = now() - interval '1 second'")

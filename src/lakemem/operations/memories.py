@@ -13,7 +13,7 @@ from typing import Any, cast, get_args
 
 from lakemem.errors import ConflictError, InvalidInputError, MemoryNotFoundError
 from lakemem.operations import Operation, Rows
-from lakemem.operations.records import COLUMNS, record
+from lakemem.operations.records import record
 from lakemem.types import DuplicatePolicy, MemoryKind, MemoryRecord
 from lakemem.validation import (
     MAX_VALUE_BYTES,
@@ -397,4 +397,4 @@ def _thresholds(policy: DuplicatePolicy | None) -> dict[str, float | None]:
 
 def _saved(rows: Rows) -> MemoryRecord:
     row: tuple[Any, ...] = rows[0]
-    return replace(record(row), outcome=row[COLUMNS])
+    return replace(record(row), outcome=row[-1])

@@ -4,8 +4,8 @@
 moment AS MATERIALIZED (
     SELECT least(%(valid_from)s::timestamptz, clock_timestamp()) AS at
 ), held AS MATERIALIZED (
-    SELECT version, created_at, valid_to, superseded_by, {alive} AS alive, {alive} AND {same} AS same
-    FROM {schema}.memories
+    SELECT {memory_columns}, {alive} AS alive, {alive} AND {same} AS same
+    FROM {schema}.memories AS m
     WHERE owner = %(owner)s AND key = %(key)s AND namespace = %(namespace)s::text[]
         AND valid_from <= (SELECT at FROM moment) AND (valid_to IS NULL OR valid_to > (SELECT at FROM moment))
     FOR NO KEY UPDATE
