@@ -70,7 +70,8 @@ WITH latest AS MATERIALIZED (
         CASE WHEN %(text)s::text IS NULL THEN old.next_embedding END,
         CASE WHEN %(text)s::text IS NULL THEN old.next_embedding_model END,
         coalesce(%(content_hash)s::bytea, old.content_hash),
-        old.importance, old.thread_id, old.position, old.occurred_at, old.sources,
+        -- A new version is as important as was said, however much that has faded.
+        greatest(old.importance, old.said_importance), old.thread_id, old.position, old.occurred_at, old.sources,
         -- Another text may be similar to none of them.
         CASE WHEN %(text)s::text IS NULL THEN old.similar_to ELSE '{{}}' END,
         coalesce(old.valid_to + make_interval(secs => %(expires_in)s::float8), old.expires_at),
@@ -111,7 +112,8 @@ WITH old AS MATERIALIZED (
     SELECT
         old.owner, old.namespace, old.key, latest.version + 1, old.kind, old.value, old.text, old.metadata,
         old.embedding, old.embedding_model, old.next_embedding, old.next_embedding_model, old.content_hash,
-        old.importance, old.thread_id, old.position, old.occurred_at, old.sources, old.similar_to,
+        greatest(old.importance, old.said_importance), old.thread_id, old.position, old.occurred_at, old.sources,
+        old.similar_to,
         old.expires_at, old.lifetime, moment.at, coalesce(before.created_at, moment.at)
     FROM (SELECT max(at) AS at, max(created_at) AS created_at FROM closed) AS before
         CROSS JOIN old CROSS JOIN latest

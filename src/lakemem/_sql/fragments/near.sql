@@ -49,22 +49,9 @@ said AS MATERIALIZED (
         LIMIT 1
     ) AS m
 ), phrased AS MATERIALIZED (
-    -- A text as its words, and as their stems without those that change little. An ending in "-ed" is kept, for it
-    -- makes a fact one of the past.
-    SELECT
-        key, array_agg(word ORDER BY place) AS words,
-        array_agg(
-            coalesce((ts_lexize('pg_catalog.english_stem', word))[1], word)
-                || CASE WHEN right(word, 2) = 'ed' THEN '-ed' ELSE '' END
-            ORDER BY place
-        ) FILTER (WHERE word <> ALL ('{{a,an,am,are,be,being,is,that}}')) AS stems
-    FROM (SELECT key, text FROM alike UNION ALL SELECT NULL, %(text)s FROM said WHERE EXISTS (SELECT FROM alike)) AS texts
-    CROSS JOIN LATERAL regexp_split_to_table(
-        regexp_replace(replace(lower(text), '’', ''''), '(\w)n''t\M', '\1 not', 'g'), '\s+'
-    ) WITH ORDINALITY AS piece (piece, place)
-    CROSS JOIN LATERAL rtrim(piece, '.,;:!') AS word
-    WHERE word NOT IN ('', 'the')
-    GROUP BY key
+    SELECT m.key, phrase.words, phrase.stems
+    FROM (SELECT key, text FROM alike UNION ALL SELECT NULL, %(text)s FROM said WHERE EXISTS (SELECT FROM alike)) AS m
+    {phrase}
 ), near AS MATERIALIZED (
     SELECT
         alike.key, alike.version, alike.expires_at, alike.score,

@@ -1,4 +1,5 @@
--- The text of `m` as its words, and as their stems without those that change little: as `near` compares them.
+-- The text of `m` as its words, and as their stems without those that change little. An ending in "-ed" is kept, for
+-- it makes a fact one of the past.
 CROSS JOIN LATERAL (
     SELECT
         array_agg(word ORDER BY place) AS words,
