@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from lakemem._async.jobs import AsyncWorker as AsyncWorker
     from lakemem._async.memory import AsyncMemory as AsyncMemory
     from lakemem._async.on_behalf import AsyncOnBehalfOf as AsyncOnBehalfOf
+    from lakemem._async.runs import AsyncRuns as AsyncRuns
     from lakemem._async.scoped import AsyncScopedMemory as AsyncScopedMemory
     from lakemem._async.threads import AsyncThread as AsyncThread
     from lakemem._sync.files import FileMemory as FileMemory
     from lakemem._sync.jobs import Worker as Worker
     from lakemem._sync.memory import Memory as Memory
     from lakemem._sync.on_behalf import OnBehalfOf as OnBehalfOf
+    from lakemem._sync.runs import Runs as Runs
     from lakemem._sync.scoped import ScopedMemory as ScopedMemory
     from lakemem._sync.threads import Thread as Thread
     from lakemem.context import resolve_context as resolve_context
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from lakemem.errors import ConfigurationError as ConfigurationError
     from lakemem.errors import ConflictError as ConflictError
     from lakemem.errors import CredentialError as CredentialError
+    from lakemem.errors import CursorExpiredError as CursorExpiredError
     from lakemem.errors import DimensionMismatchError as DimensionMismatchError
     from lakemem.errors import EmbedderUnavailableError as EmbedderUnavailableError
     from lakemem.errors import EmbeddingError as EmbeddingError
@@ -38,11 +41,15 @@ if TYPE_CHECKING:
     from lakemem.errors import MemoryNotFoundError as MemoryNotFoundError
     from lakemem.errors import MissingExtraError as MissingExtraError
     from lakemem.errors import NotFoundError as NotFoundError
+    from lakemem.errors import QueueFullError as QueueFullError
+    from lakemem.errors import RunError as RunError
+    from lakemem.errors import RunNotFoundError as RunNotFoundError
     from lakemem.errors import SchemaError as SchemaError
     from lakemem.errors import SchemaOutdatedError as SchemaOutdatedError
     from lakemem.errors import SchemaTooNewError as SchemaTooNewError
     from lakemem.errors import StorageError as StorageError
     from lakemem.errors import StorageUnavailableError as StorageUnavailableError
+    from lakemem.errors import ThreadBusyError as ThreadBusyError
     from lakemem.errors import ThreadNotFoundError as ThreadNotFoundError
     from lakemem.file_memory import FileAnswer as FileAnswer
     from lakemem.integrations.tools import create_memory_tools as create_memory_tools
@@ -57,6 +64,12 @@ if TYPE_CHECKING:
     from lakemem.ranking import Ranking as Ranking
     from lakemem.recalling import Context as Context
     from lakemem.recalling import Recall as Recall
+    from lakemem.run_types import Run as Run
+    from lakemem.run_types import RunEvent as RunEvent
+    from lakemem.run_types import RunFailure as RunFailure
+    from lakemem.run_types import RunStatus as RunStatus
+    from lakemem.running.attempt import Attempt as Attempt
+    from lakemem.running.runner import AsyncRunner as AsyncRunner
     from lakemem.target import Lakebase as Lakebase
     from lakemem.types import Consolidated as Consolidated
     from lakemem.types import Consolidation as Consolidation
@@ -93,12 +106,14 @@ _ROOMS = {
     "lakemem._async.files": ("AsyncFileMemory",),
     "lakemem._async.memory": ("AsyncMemory",),
     "lakemem._async.on_behalf": ("AsyncOnBehalfOf",),
+    "lakemem._async.runs": ("AsyncRuns",),
     "lakemem._async.scoped": ("AsyncScopedMemory",),
     "lakemem._async.threads": ("AsyncThread",),
     "lakemem._sync.files": ("FileMemory",),
     "lakemem._sync.jobs": ("Worker",),
     "lakemem._sync.memory": ("Memory",),
     "lakemem._sync.on_behalf": ("OnBehalfOf",),
+    "lakemem._sync.runs": ("Runs",),
     "lakemem._sync.scoped": ("ScopedMemory",),
     "lakemem._sync.threads": ("Thread",),
     "lakemem.context": ("resolve_context", "resolve_thread_id", "resolve_user_id"),
@@ -123,8 +138,13 @@ _ROOMS = {
         "DimensionMismatchError",
         "EmbedderUnavailableError",
         "ExtractionError",
+        "RunError",
+        "CursorExpiredError",
+        "QueueFullError",
+        "ThreadBusyError",
         "NotFoundError",
         "MemoryNotFoundError",
+        "RunNotFoundError",
         "ThreadNotFoundError",
     ),
     "lakemem.file_memory": ("FileAnswer",),
@@ -141,6 +161,9 @@ _ROOMS = {
     ),
     "lakemem.ranking": ("Ranking",),
     "lakemem.recalling": ("Context", "Recall"),
+    "lakemem.run_types": ("Run", "RunEvent", "RunFailure", "RunStatus"),
+    "lakemem.running.attempt": ("Attempt",),
+    "lakemem.running.runner": ("AsyncRunner",),
     "lakemem.target": ("Lakebase",),
     "lakemem.types": (
         "Credential",

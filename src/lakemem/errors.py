@@ -19,8 +19,13 @@
     │   ├── DimensionMismatchError
     │   └── EmbedderUnavailableError            the embedder failed, or was late
     ├── ExtractionError                         the extractor failed, was late, or returned no list of facts
+    ├── RunError                                a run failed, or cannot do what is asked of it
+    │   ├── CursorExpiredError                  events that are asked for have been swept
+    │   ├── QueueFullError                      too many runs are queued: try again later
+    │   └── ThreadBusyError                     the thread has a run under way
     └── NotFoundError
         ├── MemoryNotFoundError
+        ├── RunNotFoundError
         └── ThreadNotFoundError
 
 A message says what happened and what to do. No message holds a token, a password or a stored text.
@@ -95,7 +100,7 @@ class ConflictError(StorageError):
 
 
 class LeaseLostError(ConflictError):
-    """A worker held a job for longer than its lease, and another one has taken it. Nothing was written."""
+    """A worker held a job or a run for longer than its lease, and another one has taken it. Nothing was written."""
 
 
 class SchemaError(LakememError):
@@ -134,12 +139,56 @@ class ExtractionError(LakememError):
         self.error = error
 
 
+class RunError(LakememError):
+    """A run failed, or cannot do what is asked of it.
+
+    Raised by a handler, it ends the run at once, without another attempt; its message is shown to the client.
+
+    Attributes:
+        code: what a program tells it by.
+    """
+
+    def __init__(self, message: str, *, code: str = "run_failed") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class CursorExpiredError(RunError):
+    """The events that are asked for have been swept. What the run returned may still be there."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="cursor_expired")
+
+
+class QueueFullError(RunError):
+    """Too many runs are queued. Nothing was written.
+
+    Attributes:
+        retry_after: seconds after which to try again.
+    """
+
+    def __init__(self, message: str, *, retry_after: float = 5.0) -> None:
+        super().__init__(message, code="queue_full")
+        self.retry_after = retry_after
+
+
+class ThreadBusyError(RunError):
+    """The thread has a run under way, and the new one was not to wait for it. Nothing was written."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="thread_busy")
+
+
 class NotFoundError(LakememError):
     """There is no such thing, or it belongs to somebody else: the two cannot be told apart."""
 
 
 class MemoryNotFoundError(NotFoundError):
     """There is no memory under this key."""
+
+
+class RunNotFoundError(NotFoundError):
+    """This user has no such run."""
 
 
 class ThreadNotFoundError(NotFoundError):

@@ -23,6 +23,7 @@ from lakemem.errors import ConfigurationError, LakememError, SchemaError, Storag
 from lakemem.operations import Operation
 from lakemem.schema import Description, check_fits
 from lakemem.sqlstate import broke, translate
+from lakemem.tails import RunTails
 from lakemem.types import Health
 from lakemem.waiting import acall_blocking, monotonic
 
@@ -43,6 +44,11 @@ class AsyncStorage(Protocol):
     @property
     def is_degraded(self) -> bool: ...
 
+    # async only:
+    @property
+    def tails(self) -> RunTails: ...
+
+    # end async only
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
@@ -90,6 +96,7 @@ class AsyncDatabase:
         self._pool: AsyncConnectionPool[AsyncLogin] | None = None
         # async only:
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._tails: RunTails | None = None
         # end async only
         self._statements: Mapping[str, Statement] = {}
 
@@ -101,6 +108,15 @@ class AsyncDatabase:
     def is_degraded(self) -> bool:
         return False
 
+    # async only:
+    @property
+    def tails(self) -> RunTails:
+        """Those who wait for runs, in this process."""
+        if self._tails is None:
+            self._tails = RunTails(self._connector, self._schema, self.run)
+        return self._tails
+
+    # end async only
     async def open(self) -> None:
         """Check the login and the tables, then open the pool.
 
@@ -117,6 +133,11 @@ class AsyncDatabase:
                     raise
 
     async def close(self) -> None:
+        # async only:
+        tails, self._tails = self._tails, None
+        if tails is not None:
+            await tails.close()
+        # end async only
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close()
@@ -172,11 +193,15 @@ class AsyncDatabase:
 
     async def _answers(self, operation: Operation[Any], write_id: uuid.UUID | None) -> list[list[Row]]:
         pool = self._usable_pool()
-        calls = [self._call("session.set_owner", {"owner": operation.owner})]
+        owner = operation.owner
+        calls = [self._call("session.set_owner", {"owner": owner})]
         if write_id is not None:
-            calls.append(self._call("writes.mark", {"owner": operation.owner, "write_id": write_id}))
+            calls.append(self._call("writes.mark", {"owner": owner, "write_id": write_id}))
         answering = []
         for part in operation.parts or (operation,):
+            if part.owner != owner:
+                owner = part.owner
+                calls.append(self._call("session.set_owner", {"owner": owner}))
             if part.lock is not None:
                 calls.append(self._call("session.lock", {"name": part.lock}))
             if part.first is not None:

@@ -13,6 +13,7 @@ from lakemem._async.database import AsyncStorage
 from lakemem.errors import ConfigurationError, LakememError, StorageError, StorageUnavailableError
 from lakemem.operations import Operation
 from lakemem.resilience import OUTAGES, CircuitBreaker, PendingWrite, WriteBuffer
+from lakemem.tails import RunTails
 from lakemem.types import Health
 from lakemem.waiting import AsyncBackground, awithin, monotonic
 
@@ -65,6 +66,12 @@ class AsyncDegradingStorage:
         """Whether it answers in place of the storage now, so that what is read is empty."""
         return self._breaker.detail is not None or not self._storage.is_open
 
+    # async only:
+    @property
+    def tails(self) -> RunTails:
+        return self._storage.tails
+
+    # end async only
     async def open(self) -> None:
         """Open the storage; where that does not succeed, go on trying in the background."""
         with suppress(*OUTAGES):

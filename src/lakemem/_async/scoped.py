@@ -8,6 +8,7 @@ from typing import Any
 from lakemem._async.archive import AsyncArchive
 from lakemem._async.checkpoints import AsyncCheckpoints
 from lakemem._async.remembering import AsyncRemembering
+from lakemem._async.runs import AsyncRuns
 from lakemem._async.threads import AsyncThread
 from lakemem.context import resolve_thread_id
 from lakemem.operations import threads, transcripts
@@ -35,6 +36,11 @@ class AsyncScopedMemory(AsyncRemembering):
         """A conversation of this owner; a new one without an id. No I/O: a thread begins with its first item."""
         thread_id = resolve_thread_id() if thread_id is None else check_identifier("thread_id", thread_id)
         return AsyncThread(self._storage, self._owner, thread_id)
+
+    @property
+    def runs(self) -> AsyncRuns:
+        """This owner's runs: requests that are worked on in the background."""
+        return AsyncRuns(self._storage, self._owner)
 
     async def threads(
         self, limit: int | None = 100, *, filter: Mapping[str, Any] | None = None, after: str | None = None

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from lakemem._async.database import AsyncStorage
 from lakemem.operations import Operation
+from lakemem.tails import RunTails
 from lakemem.types import Health
 
 T = TypeVar("T")
@@ -26,6 +27,12 @@ class AsyncWrappedStorage:
     def is_degraded(self) -> bool:
         return self._storage.is_degraded
 
+    # async only:
+    @property
+    def tails(self) -> RunTails:
+        return self._storage.tails
+
+    # end async only
     async def open(self) -> None:
         await self._storage.open()
 

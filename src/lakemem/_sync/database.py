@@ -164,11 +164,15 @@ class Database:
 
     def _answers(self, operation: Operation[Any], write_id: uuid.UUID | None) -> list[list[Row]]:
         pool = self._usable_pool()
-        calls = [self._call("session.set_owner", {"owner": operation.owner})]
+        owner = operation.owner
+        calls = [self._call("session.set_owner", {"owner": owner})]
         if write_id is not None:
-            calls.append(self._call("writes.mark", {"owner": operation.owner, "write_id": write_id}))
+            calls.append(self._call("writes.mark", {"owner": owner, "write_id": write_id}))
         answering = []
         for part in operation.parts or (operation,):
+            if part.owner != owner:
+                owner = part.owner
+                calls.append(self._call("session.set_owner", {"owner": owner}))
             if part.lock is not None:
                 calls.append(self._call("session.lock", {"name": part.lock}))
             if part.first is not None:

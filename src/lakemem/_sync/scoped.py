@@ -9,6 +9,7 @@ from typing import Any
 from lakemem._sync.archive import Archive
 from lakemem._sync.checkpoints import Checkpoints
 from lakemem._sync.remembering import Remembering
+from lakemem._sync.runs import Runs
 from lakemem._sync.threads import Thread
 from lakemem.context import resolve_thread_id
 from lakemem.operations import threads, transcripts
@@ -36,6 +37,11 @@ class ScopedMemory(Remembering):
         """A conversation of this owner; a new one without an id. No I/O: a thread begins with its first item."""
         thread_id = resolve_thread_id() if thread_id is None else check_identifier("thread_id", thread_id)
         return Thread(self._storage, self._owner, thread_id)
+
+    @property
+    def runs(self) -> Runs:
+        """This owner's runs: requests that are worked on in the background."""
+        return Runs(self._storage, self._owner)
 
     def threads(
         self, limit: int | None = 100, *, filter: Mapping[str, Any] | None = None, after: str | None = None

@@ -1,0 +1,1 @@
+'lakemem_' || md5({schema_text})

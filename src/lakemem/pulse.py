@@ -1,0 +1,206 @@
+"""The one connection of a process that is not of the pool: it hears notifications, and keeps the leases of runs.
+
+It has a thread of its own, so that a handler which blocks the event loop does not lose its runs by that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from lakemem._sql import bind_statements
+from lakemem.connecting import Connector
+from lakemem.errors import LakememError
+from lakemem.operations.runs import channel_of
+from lakemem.sqlstate import refused_login
+from lakemem.waiting import monotonic
+
+logger = logging.getLogger("lakemem")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_GLANCE = 0.2
+"""Seconds between two looks at whether there is something to do besides hearing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a renewal of leases found.
+
+    Attributes:
+        cancelled: the runs that somebody wants to end, by owner and id.
+        lost: the runs that are not this worker's any more, with the attempt that it had.
+    """
+
+    cancelled: list[tuple[str, str]]
+    lost: list[tuple[str, str, int]]
+
+
+@dataclass(slots=True)
+class Leases:
+    """The leases that a worker wants renewed.
+
+    Attributes:
+        duration: seconds of a lease.
+        interval: seconds between two renewals.
+        beaten: is told what a renewal found, on the thread.
+        attempts: of each run, by owner and id, the attempt; its worker changes it as it likes.
+        is_alive: whether the worker itself is well; while it is not, nothing is renewed.
+        worker: the lock that says that the worker is there, as long as the connection is.
+    """
+
+    duration: float
+    interval: float
+    beaten: Callable[[Beat], None]
+    is_alive: Callable[[], bool]
+    attempts: dict[tuple[str, str], int] = field(default_factory=dict)
+    worker: int = field(default_factory=lambda: secrets.randbits(62))
+
+
+class Pulse:
+    """A thread with a connection that stays.
+
+    Args:
+        connector: says how to log in.
+        schema: where lakemem's tables are.
+        heard: is told the payload of each notification, on the thread.
+        changed: is told when the connection is there (True) and when it is gone, on the thread.
+    """
+
+    def __init__(
+        self, connector: Connector, schema: str, *, heard: Callable[[str], None], changed: Callable[[bool], None]
+    ) -> None:
+        self._connector = connector
+        self._channel = channel_of(schema)
+        statements = bind_statements(schema)
+        self._set_owner = statements["session.set_owner"]
+        self._beat_statement = statements["running.beat"]
+        self._holds_lock = statements["running.holds_lock"]
+        self._heard = heard
+        self._changed = changed
+        self._stopping = threading.Event()
+        self._beat_wanted = threading.Event()
+        self._leases: Leases | None = None
+        self._connected_at: float | None = None
+        self._lock_held = False
+        self._thread = threading.Thread(target=self._run, name="lakemem-pulse", daemon=True)
+
+    @property
+    def connected_for(self) -> float:
+        """Seconds since it is connected; 0 while it is not."""
+        connected_at = self._connected_at
+        return 0.0 if connected_at is None else monotonic() - connected_at
+
+    @property
+    def worker(self) -> int | None:
+        """The lock that stands for the worker, while it is held."""
+        leases = self._leases
+        return leases.worker if leases is not None and self._lock_held else None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the connection, and with it the lock."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def keep(self, leases: Leases | None) -> None:
+        """Renew leases from now on; None for no more."""
+        self._leases = leases
+        self._lock_held = self._lock_held and leases is not None
+
+    def beat(self) -> None:
+        """Renew the leases now, and look for what is to be cancelled."""
+        self._beat_wanted.set()
+
+    def _run(self) -> None:
+        pause = 0.0
+        while not self._stopping.wait(pause):
+            pause = min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+            try:
+                with self._connected() as connection:
+                    pause = 0.0
+                    self._serve(connection)
+            except (psycopg.Error, LakememError, OSError) as error:
+                logger.debug("the connection for notifications and leases ended (%s)", type(error).__name__)
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[psycopg.Connection[Any]]:
+        connection = self._logged_in()
+        try:
+            with connection:
+                connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(self._channel)))
+                self._connected_at = monotonic()
+                self._changed(True)
+                yield connection
+        finally:
+            self._connected_at = None
+            self._lock_held = False
+            self._changed(False)
+
+    def _logged_in(self, *, again: bool = True) -> psycopg.Connection[Any]:
+        login = self._connector.parameters()
+        try:
+            return psycopg.connect(**{"autocommit": True, "application_name": "lakemem runs", **login})
+        except psycopg.OperationalError as error:
+            if not (again and refused_login(error) and self._connector.refused(login)):
+                raise
+        return self._logged_in(again=False)
+
+    def _serve(self, connection: psycopg.Connection[Any]) -> None:
+        beat_at = 0.0
+        while not self._stopping.is_set():
+            leases = self._leases
+            if leases is not None and (self._beat_wanted.is_set() or monotonic() >= beat_at):
+                self._beat_wanted.clear()
+                self._hold_lock(connection, leases)
+                self._beat(connection, leases)
+                beat_at = monotonic() + leases.interval
+            for notification in connection.notifies(timeout=_GLANCE, stop_after=1):
+                self._heard(notification.payload)
+
+    def _hold_lock(self, connection: psycopg.Connection[Any], leases: Leases) -> None:
+        if self._lock_held and leases.attempts:
+            row = connection.execute(self._holds_lock, {"worker": leases.worker}).fetchone()
+            self._lock_held = row is not None and bool(row[0])
+        if not self._lock_held:
+            row = connection.execute("SELECT pg_try_advisory_lock(%s)", [leases.worker]).fetchone()
+            self._lock_held = row is not None and bool(row[0])
+
+    def _beat(self, connection: psycopg.Connection[Any], leases: Leases) -> None:
+        if not leases.is_alive():
+            return
+        found = Beat([], [])
+        for owner, attempts in _by_owner(leases.attempts).items():
+            with connection.transaction(), connection.pipeline():
+                connection.execute(self._set_owner, {"owner": owner})
+                cursor = connection.execute(
+                    self._beat_statement,
+                    {
+                        "owner": owner,
+                        "run_ids": list(attempts),
+                        "attempts": list(attempts.values()),
+                        "worker": self.worker,
+                        "lease": leases.duration,
+                    },
+                )
+            held = dict(cursor.fetchall())
+            found.cancelled.extend((owner, run_id) for run_id, cancel_requested in held.items() if cancel_requested)
+            found.lost.extend((owner, run_id, attempts[run_id]) for run_id in attempts.keys() - held.keys())
+        leases.beaten(found)
+
+
+def _by_owner(attempts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    # A copy in one step: the event loop's thread changes it meanwhile.
+    for (owner, run_id), attempt in list(attempts.items()):
+        found.setdefault(owner, {})[run_id] = attempt
+    return found

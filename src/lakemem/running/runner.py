@@ -1,0 +1,362 @@
+"""The worker of runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import Literal, TypeAlias
+
+from lakemem._async.memory import AsyncMemory
+from lakemem.errors import ConfigurationError, InvalidInputError, LakememError, LeaseLostError, RunError
+from lakemem.operations import running
+from lakemem.operations.running import Claimed, Ending, Position
+from lakemem.operations.runs import check_attempts
+from lakemem.pulse import Beat, Leases
+from lakemem.resilience import OUTAGES
+from lakemem.run_types import Run, RunFailure
+from lakemem.running.appending import Appender, Journal
+from lakemem.running.attempt import Attempt, Handler
+from lakemem.validation import check_count, check_seconds
+from lakemem.waiting import monotonic
+
+logger = logging.getLogger("lakemem")
+
+Reason: TypeAlias = Literal["cancelled", "timeout", "lost", "released"]
+"""Why a handler is to end before its end."""
+
+MAX_DELAY = 0.025
+GRACE = 5.0
+"""Seconds that a handler which was cancelled has for its own affairs."""
+CAUTION = 3.0
+"""Seconds after it has connected in which a worker takes nothing over: after a restart of Postgres, all locks are gone
+at once, and those who held them come back just as this one does."""
+BARREN = 2.0
+"""Seconds for which an owner is not asked for runs again when what is due of it cannot be claimed."""
+STALL = 300.0
+"""Seconds for which the event loop may stand still before the leases of its runs are given up."""
+_PAUSE = 1.0
+
+
+class AsyncRunner:
+    """Works on the runs of all owners. One a process; any number of processes beside each other.
+
+    Which of them has a run, Postgres says, by its own clock. A process that was killed is missed after one to two
+    seconds, since the lock that its connection held is free then; one that hangs, or cannot be reached, when its lease
+    has ended. Then another one takes its runs over, each as a new attempt; what the first may still do writes nothing.
+
+    Args:
+        memory: where runs are; it is to be open.
+        handler: works on a run. When it returns, the run is completed; an exception is a failed attempt; a
+            :class:`RunError` ends the run with its message.
+        concurrency: how many runs at once.
+        per_owner: how many of one owner at once, over all processes; None for any number.
+        lease: seconds for which a run is its worker's after each sign of life.
+        heartbeat: seconds between two of these; by default a quarter of the lease.
+        batch_delay: seconds between two appends, 0.025 at the most; what is emitted meanwhile goes together.
+        max_attempts: how often a run is tried at the most, whatever it says itself.
+        pause: seconds before the second attempt at a run that failed; each further pause is twice as long.
+        poll: seconds between two looks for runs that nobody tells of: those of a worker that is gone, above all.
+        patience: seconds without Postgres after which the handlers are cancelled, since another worker may have
+            their runs.
+
+    Raises:
+        InvalidInputError: a number cannot be.
+    """
+
+    def __init__(
+        self,
+        memory: AsyncMemory,
+        handler: Handler,
+        *,
+        concurrency: int = 10,
+        per_owner: int | None = None,
+        lease: float = 10.0,
+        heartbeat: float | None = None,
+        batch_delay: float = 0.005,
+        max_attempts: int = 2,
+        pause: float = 1.0,
+        poll: float = 0.6,
+        patience: float = 30.0,
+    ) -> None:
+        heartbeat = lease / 4 if heartbeat is None else heartbeat
+        for name, seconds in {"lease": lease, "heartbeat": heartbeat, "pause": pause, "poll": poll}.items():
+            if check_seconds(name, seconds) is None:
+                raise InvalidInputError(f"{name} must be a number of seconds, not None")
+        if heartbeat * 2 > lease:
+            raise InvalidInputError("a lease must be at least twice as long as the time between two heartbeats")
+        if not 0 <= batch_delay <= MAX_DELAY:
+            raise InvalidInputError(f"batch_delay must be from 0 to {MAX_DELAY:g} seconds")
+        self._memory = memory
+        self._handler = handler
+        self._concurrency = max(1, check_count("concurrency", concurrency))
+        self._per_owner = None if per_owner is None else max(1, check_count("per_owner", per_owner))
+        self._lease = lease
+        self._max_attempts = check_attempts(max_attempts)
+        self._pause = pause
+        self._poll = poll
+        self._patience = patience
+        self._storage = memory._storage
+        self._tails = self._storage.tails
+        self._appender = Appender(self._storage, self._tails, lease=lease, delay=batch_delay)
+        self._leases = Leases(lease, heartbeat, beaten=self._beaten_on_thread, is_alive=self._is_alive)
+        self._executions: dict[tuple[str, str], _Execution] = {}
+        self._works: set[asyncio.Task[None]] = set()
+        self._barren: dict[str, float] = {}
+        self._bell = asyncio.Event()
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ticked_at = self._contact_at = monotonic()
+
+    @property
+    def running(self) -> int:
+        """How many runs this process works on."""
+        return len(self._executions)
+
+    async def start(self) -> None:
+        """Begin to claim runs.
+
+        Raises:
+            ConfigurationError: the memory is not open, or has a runner already.
+        """
+        if self._loop is not None:
+            raise ConfigurationError("a runner is started once")
+        if not self._memory._storage.is_open:
+            raise ConfigurationError("the memory is not open: use `async with`, or call open()")
+        self._loop = asyncio.get_running_loop()
+        self._ticked_at = self._contact_at = monotonic()
+        self._tails.start()
+        self._tails.observe(self._heard)
+        self._tails.pulse.keep(self._leases)
+        self._tails.pulse.beat()
+        self._appender.start()
+        self._tasks = [self._loop.create_task(self._claim_all()), self._loop.create_task(self._watch())]
+
+    async def stop(self, drain: float = 15.0) -> None:
+        """Claim no more runs, and return within `drain` seconds.
+
+        What has not ended by itself shortly before is cancelled and handed over: another worker goes on with it at
+        once, and the attempt does not count.
+        """
+        if self._stopping or self._loop is None:
+            return
+        self._stopping = True
+        self._bell.set()
+        end = monotonic() + drain
+        reserve = min(3.0, drain / 3)
+        if self._works:
+            await asyncio.wait(self._works, timeout=max(0.0, end - reserve - monotonic()))
+        for execution in list(self._executions.values()):
+            execution.stop("released", grace=reserve / 3)
+        if self._works:
+            await asyncio.wait(self._works, timeout=max(0.0, end - monotonic()))
+        for task in [*self._tasks, *self._works]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._works, return_exceptions=True)
+        await self._appender.stop()
+        self._tails.unobserve(self._heard)
+        self._tails.pulse.keep(None)
+
+    async def backlog(self) -> int:
+        """How many runs of all owners are queued and could begin."""
+        return await self._storage.run(running.backlog())
+
+    async def dead(self) -> list[Run]:
+        """The runs of all owners that were given up since their attempts were used up: a thousand at the most."""
+        return await self._storage.run(running.dead())
+
+    def _heard(self, kind: str, marks: frozenset[str]) -> None:
+        if kind == "queued":
+            self._barren.clear()
+            self._bell.set()
+        elif kind == "moved":
+            # One of them may be ours, and cancelled.
+            self._tails.pulse.beat()
+        elif kind == "disconnected":
+            # The lock is gone: another sign of life, until it is back.
+            for execution in self._executions.values():
+                self._appender.touch(execution.journal)
+
+    def _is_alive(self) -> bool:
+        return monotonic() - self._ticked_at < STALL
+
+    def _beaten_on_thread(self, beat: Beat) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._beaten, beat)
+
+    def _beaten(self, beat: Beat) -> None:
+        self._contact_at = monotonic()
+        for key in beat.cancelled:
+            if execution := self._executions.get(key):
+                execution.stop("cancelled")
+        for owner, run_id, attempt in beat.lost:
+            execution = self._executions.get((owner, run_id))
+            # One that has just ended is not lost: the append of its end says what became of it.
+            if execution and execution.journal.position.attempt == attempt and execution.journal.ending is None:
+                execution.stop("lost")
+
+    async def _watch(self) -> None:
+        while True:
+            self._ticked_at = monotonic()
+            if self._ticked_at - max(self._contact_at, self._appender.contact_at) > self._patience:
+                for execution in list(self._executions.values()):
+                    execution.stop("lost")
+            await asyncio.sleep(min(1.0, self._patience / 4))
+
+    async def _claim_all(self) -> None:
+        while not self._stopping:
+            self._bell.clear()
+            try:
+                await self._claim_due()
+            except OUTAGES as error:
+                logger.debug("the runner waits for Postgres: %s", error)
+                await asyncio.sleep(_PAUSE)
+            except LakememError:
+                logger.exception("runs could not be claimed")
+                await asyncio.sleep(_PAUSE)
+            try:
+                async with asyncio.timeout(self._poll * random.uniform(0.85, 1.15)):  # noqa: S311
+                    await self._bell.wait()
+            except TimeoutError:
+                pass
+
+    async def _claim_due(self) -> None:
+        """Claim until nothing is due, or there is no room."""
+        has_claimed = True
+        while has_claimed and not self._stopping and len(self._executions) < self._concurrency:
+            has_claimed = False
+            takes_over = self._tails.pulse.connected_for >= CAUTION
+            now = monotonic()
+            self._barren = {owner: until for owner, until in self._barren.items() if until > now}
+            for owner in await self._storage.run(running.due(takes_over=takes_over, besides=list(self._barren))):
+                if self._stopping or len(self._executions) >= self._concurrency:
+                    return
+                claimed = await self._storage.run(
+                    running.claim(
+                        owner,
+                        worker=self._tails.pulse.worker,
+                        lease=self._lease,
+                        takes_over=takes_over,
+                        max_attempts=self._max_attempts,
+                        per_owner=self._per_owner,
+                    )
+                )
+                self._contact_at = monotonic()
+                if claimed is None:
+                    self._barren[owner] = monotonic() + BARREN
+                else:
+                    has_claimed = True
+                    self._begin(claimed)
+
+    def _begin(self, claimed: Claimed) -> None:
+        run = claimed.run
+        key = (run.owner, run.run_id)
+        position = Position(owner=run.owner, run_id=run.run_id, attempt=run.attempt, last_sequence=run.last_sequence)
+        execution = _Execution(self._memory, self._handler, claimed, Journal(position), self._appender)
+        execution.max_attempts, execution.pause = self._max_attempts, self._pause
+        self._executions[key] = execution
+        self._leases.attempts[key] = run.attempt
+        self._tails.publish(key, [], "in_progress", run.last_sequence)
+        work = asyncio.get_running_loop().create_task(self._work(key, execution))
+        self._works.add(work)
+        work.add_done_callback(self._works.discard)
+
+    async def _work(self, key: tuple[str, str], execution: _Execution) -> None:
+        try:
+            await execution.run()
+        finally:
+            if self._executions.get(key) is execution:
+                del self._executions[key]
+                self._leases.attempts.pop(key, None)
+            self._barren.pop(key[0], None)
+            self._bell.set()
+
+
+class _Execution:
+    """One attempt: the handler, and what ends it before its end."""
+
+    max_attempts = 1
+    pause = 0.0
+
+    def __init__(
+        self, memory: AsyncMemory, handler: Handler, claimed: Claimed, journal: Journal, appender: Appender
+    ) -> None:
+        self._handler = handler
+        self._remaining = claimed.remaining
+        self._appender = appender
+        self._attempt = Attempt(memory, claimed.run, journal, appender)
+        self._task: asyncio.Task[None] | None = None
+        self._reason: Reason | None = None
+        self._grace = GRACE
+        self._stopped = asyncio.Event()
+        self.journal = journal
+
+    def stop(self, reason: Reason, *, grace: float = GRACE) -> None:
+        """Let the handler end, for the first reason that is given."""
+        if self._reason is None:
+            self._reason = reason
+        if reason == "lost":
+            self._reason = reason
+            self.journal.is_lost = True
+            self.journal.ring()
+        self._grace = min(self._grace, grace)
+        self._attempt.cancelled.set()
+        self._stopped.set()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(max(0.0, self._remaining), self.stop, "timeout")
+        self._task = task = loop.create_task(self._handle(), name=f"lakemem {self._attempt.run.run_id}")
+        watch = loop.create_task(self._watch_cancelling())
+        try:
+            stopped = loop.create_task(self._stopped.wait())
+            await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=self._grace)
+            if not task.done():
+                logger.warning("a handler goes on although its run was %s: it is left to itself", self._reason)
+        finally:
+            timer.cancel()
+            watch.cancel()
+            if not task.done():
+                task.cancel()
+        await self._conclude(task)
+
+    async def _handle(self) -> None:
+        await self._handler(self._attempt)
+
+    async def _watch_cancelling(self) -> None:
+        await self.journal.cancel_requested.wait()
+        self.stop("cancelled")
+
+    async def _conclude(self, task: asyncio.Task[None]) -> None:
+        ending = self._ending(task)
+        if ending is not None and not self.journal.is_lost:
+            await self._appender.conclude(self.journal, ending)
+
+    def _ending(self, task: asyncio.Task[None]) -> Ending | None:
+        """How the run goes on. What the handler has said itself counts first."""
+        error = None if not task.done() or task.cancelled() else task.exception()
+        if self.journal.ending is not None:
+            return self.journal.ending
+        if self._reason == "lost" or isinstance(error, LeaseLostError):
+            return None
+        if self._reason == "timeout":
+            return Ending(outcome="failed", failure=RunFailure("timeout", "the run took longer than its timeout"))
+        if self._reason is not None:
+            return Ending(outcome=self._reason)
+        if isinstance(error, RunError):
+            return Ending(outcome="failed", failure=RunFailure(error.code, str(error)))
+        if error is None and not task.cancelled():
+            return Ending(outcome="completed")
+        name = "CancelledError" if error is None else type(error).__name__
+        logger.warning("attempt %d at a run failed (%s)", self._attempt.number, name, exc_info=error)
+        return Ending(
+            outcome="erred",
+            failure=RunFailure("handler_failed", f"the agent failed ({name})"),
+            max_attempts=self.max_attempts,
+            pause=self.pause,
+        )
