@@ -234,13 +234,18 @@ def test_a_text_is_embedded_once_on_a_machine(tmp_path: Path) -> None:
 
 def test_mixed_memories_are_unit_vectors_and_the_same_each_time() -> None:
     corpus, _ = chosen({})
-    vectors = numpy.random.default_rng(1).standard_normal((len(corpus.turns), 8), dtype=numpy.float32)
-    first, again, other = (Mixture(corpus.turns, vectors, seed).scope("user", 50) for seed in (1, 1, 2))
+
+    def vectors(texts: list[str]) -> rankings.Vectors:
+        return numpy.random.default_rng(1).standard_normal((len(texts), 8), dtype=numpy.float32)
+
+    first, again, other = (Mixture(corpus, vectors, seed).scope("user", 50) for seed in (1, 1, 2))
     assert numpy.linalg.norm(first.vectors, axis=1) == pytest.approx(numpy.ones(50), abs=1e-5)
     assert first.turns == again.turns
     assert (first.vectors == again.vectors).all()
     assert first.turns != other.turns
     assert len({turn.id for turn in first.turns}) == 50
+    of_scopes = [memories.source for memories in Mixture(corpus, vectors, 1).scopes("abcde", 1)]
+    assert of_scopes == [*corpus.by_scope, next(iter(corpus.by_scope))]
 
 
 # That it runs.

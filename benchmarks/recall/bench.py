@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from side_by_side.bench import Bench
 
 from recall.corpora import Corpus
-from recall.embeddings import CachedEmbedder, Vectors
+from recall.embeddings import CachedEmbedder
 from recall.synthetic import Mixture
 
 if TYPE_CHECKING:
@@ -30,12 +30,9 @@ class LongTermBench(Bench):
     quality: Quality | None = None
 
     def mixture(self, seed: int) -> Mixture:
-        return Mixture(self.corpus.turns, self.embedder.vectors([turn.text for turn in self.corpus.turns]), seed)
+        return Mixture(self.corpus, self.embedder.vectors, seed)
 
-    def questions(self, count: int) -> list[str]:
-        """So many different questions, spread over the corpus."""
-        texts = list(dict.fromkeys(question.text for question in self.corpus.questions))
-        return texts[:: max(len(texts) // count, 1)][:count]
-
-    def question_vectors(self, questions: list[str]) -> Vectors:
-        return self.embedder.vectors(questions)
+    def questions(self, source: str) -> list[str]:
+        """What is asked of a scope of the corpus, then what is asked of others, each question once."""
+        asked = sorted(self.corpus.questions, key=lambda question: question.scope != source)
+        return list(dict.fromkeys(question.text for question in asked))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
+from itertools import cycle
 from typing import Any
 
 from recall import stores
@@ -21,7 +22,6 @@ OTHERS_HAVE = 1_000
 async def growth(bench: LongTermBench, case: str) -> None:
     """The floor is an exact scan of the vectors, which is less than what a search does; there is no peer."""
     sizes = list(dict.fromkeys(bench.scaled(size, least=100) for size in SIZES))
-    questions = bench.questions(QUESTIONS)
     async with AsyncExitStack() as stack:
         target = stack.enter_context(bench.server.database())
         memory = await stack.enter_async_context(stores.ours(target, bench.embedder))
@@ -30,8 +30,8 @@ async def growth(bench: LongTermBench, case: str) -> None:
         load_ours(bench.server, target, bench.embedder, growing(bench, sizes, bench.growth))
         load_floor(bench.server, target, growing(bench, sizes, 0))
         bench.server.settle(target)
-        for size in sizes:
-            scope = f"user-of-{size}"
+        for size, source in zip(sizes, cycle(bench.corpus.by_scope), strict=False):
+            scope, questions = f"user-of-{size}", bench.questions(source)[:QUESTIONS]
             searches: dict[str, Callable[[str], Awaitable[Any]]] = {
                 "hybrid": partial(stores.search, memory, scope, limit=LIMIT),
                 "dense": partial(stores.search_dense, memory, scope, limit=LIMIT),

@@ -54,11 +54,13 @@ async def paraphrases(bench: LongTermBench, case: str) -> None:
             for number, sentence in enumerate([*sentences, *sentences]):
                 await store.aput(stores.namespace("leonie"), f"{number}", {"text": sentence})
             peers = await store.asearch(stores.namespace("leonie"), limit=100)
-    current = Counter(record.text for record in stored)
     for fact, said in FACTS.items():
-        kept = [sentence for sentence in said if current[sentence]]
-        bench.say(f"{case}: {fact}: {len(kept)} of {len(said)} stored")
+        kept = [record for record in stored if record.text in said]
+        linked = sum(bool(record.similar_to) for record in kept)
+        bench.say(f"{case}: {fact}: {len(kept)} of {len(said)} stored, {linked} of them linked to what says nearly it")
     bench.note(case, "memories (peer: mem0, quoted)", ours=len(stored), peer=MEM0, floor=len(FACTS))
+    linked = sum(bool(record.similar_to) for record in stored)
+    bench.note(case, "linked as similar", ours=linked, peer=None, floor=len(sentences) - len(FACTS))
     doubled = sum(count - 1 for count in Counter(record.text for record in again).values())
     store_doubled = sum(count - 1 for count in Counter(item.value["text"] for item in peers).values())
     bench.note(case, "doubled when all are saved again", ours=doubled, peer=store_doubled, floor=0)

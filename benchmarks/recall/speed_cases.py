@@ -34,8 +34,8 @@ async def search_time(bench: LongTermBench, case: str, memories: int, metric: st
     Args:
         dense: by the vectors alone; the floor is then an exact scan by one statement, and recall is noted.
     """
-    questions = bench.questions(QUESTIONS)
     everyone, mine = people(bench, memories)
+    questions = bench.questions(mine.source)[:QUESTIONS]
     async with AsyncExitStack() as stack:
         target = stack.enter_context(bench.server.database())
         memory = await stack.enter_async_context(stores.ours(target, bench.embedder))
@@ -57,7 +57,7 @@ async def search_time(bench: LongTermBench, case: str, memories: int, metric: st
         found = await bench.alternate(case, contenders)
         bench.note_figures(case, found, {metric: TIMES[metric], **TIMES})
         if dense:
-            exact = asked(mine, questions, bench.question_vectors(questions))
+            exact = asked(mine, questions, bench.embedder.vectors(questions))
             recalls = {name: await recall_of(search, exact) for name, search in searches.items()}
             bench.note(case, "recall", **recalls)
 
@@ -74,8 +74,8 @@ def people(bench: LongTermBench, memories: int) -> tuple[list[Memories], Memorie
     """The one who is asked among others."""
     mixture = bench.mixture(seed=5)
     mine = mixture.scope(ASKED, bench.scaled(memories, least=60))
-    count = bench.scaled(OTHERS, least=2)
-    return [mine, *mixture.scopes([f"other-{number}" for number in range(count)], OTHERS_HAVE)], mine
+    names = [f"other-{number}" for number in range(bench.scaled(OTHERS, least=2))]
+    return [mine, *mixture.scopes(names, bench.scaled(OTHERS_HAVE, least=60))], mine
 
 
 async def working(search: Callable[[str], Awaitable[Any]], questions: list[str]) -> Work:

@@ -12,9 +12,10 @@ from recall.bench import LongTermBench
 from recall.loading import load_ours, load_peer
 from recall.synthetic import Memories
 
-QUESTIONS = 100
-"""Asked for each size of user, of several of them."""
 ASKED_USERS = 10
+"""Of each size."""
+QUESTIONS = 10
+"""Asked of each of them, about the conversation that the user is mixed of."""
 RIGHT = 0.999
 
 
@@ -62,18 +63,14 @@ def users(bench: LongTermBench, sizes: Sequence[tuple[int, int]]) -> Iterator[Me
 
 def questions_of(bench: LongTermBench, sizes: Sequence[tuple[int, int]]) -> list[tuple[int, Asked]]:
     """The size of the user that is asked, and the question."""
-    texts = bench.questions(bench.scaled(QUESTIONS, least=20))
-    vectors = bench.question_vectors(texts)
-    counts = {memories: users for users, memories in sizes}
-    seen: dict[int, int] = dict.fromkeys(counts, 0)
     found: list[tuple[int, Asked]] = []
+    seen: dict[int, int] = {}
     for scope in users(bench, sizes):
-        size, number = len(scope.turns), seen[len(scope.turns)]
-        seen[size] += 1
-        some = min(ASKED_USERS, counts[size])
-        if number % (counts[size] // some) == 0 and number // (counts[size] // some) < some:
-            part = slice(number // (counts[size] // some), None, some)
-            found += [(size, question) for question in asked(scope, texts[part], vectors[part])]
+        size = len(scope.turns)
+        number = seen[size] = seen.get(size, -1) + 1
+        if number < ASKED_USERS:
+            texts = bench.questions(scope.source)[number::ASKED_USERS][:QUESTIONS]
+            found += [(size, question) for question in asked(scope, texts, bench.embedder.vectors(texts))]
     return found
 
 
