@@ -51,6 +51,10 @@ FROM refused LEFT JOIN (
 -- name: get
 SELECT {run_columns} FROM {schema}.runs AS r WHERE r.owner = %(owner)s AND r.run_id = %(run_id)s;
 
+-- name: owner_of
+-- For the owner 'tails'. An id is made up by chance, and so is one owner's alone.
+SELECT r.owner FROM {schema}.runs AS r WHERE r.run_id = %(run_id)s ORDER BY r.created_at LIMIT 1;
+
 -- name: listing
 -- The newest first.
 SELECT {run_columns}

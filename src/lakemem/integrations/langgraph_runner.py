@@ -14,13 +14,13 @@ from lakemem.answering import Answering, answering
 from lakemem.context import Identify
 from lakemem.errors import ConfigurationError, InvalidInputError, MissingExtraError, StorageUnavailableError
 from lakemem.recalling import Context, Recall
-from lakemem.responses import AgentRequest, Event, ResponseEvents, last_question, new_id, read_request
+from lakemem.responses import AgentRequest, Event, Item, ResponseEvents, last_question, new_id, read_request
 
 try:
     from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, SystemMessage, ToolMessage
     from langchain_core.runnables import RunnableConfig
     from langgraph.config import get_config
-    from langgraph.types import Command, Interrupt
+    from langgraph.types import Command, Interrupt, StateSnapshot
 
     from lakemem.integrations.langgraph_messages import items_of, messages_of, unanswered_calls, usage_of_messages
     from lakemem.integrations.langgraph_savers import AsyncLakebaseSaver
@@ -105,8 +105,8 @@ async def respond(
         ConfigurationError: the graph's state has no messages.
         StorageError: memory is down, and is not a :func:`~lakemem.degrading` one.
     """
-    run = await _prepared(graph, read_request(request), memory, headers, identify, recall, config)
-    progress = _Progress(ResponseEvents(), run.before)
+    run = await prepared(graph, read_request(request), memory, headers, identify, recall, config)
+    progress = Progress(ResponseEvents(), run.before)
     async for happening in run.happenings("values", "updates"):
         progress.of(happening)
     answer: dict[str, Any] = progress.completed(run.answering)["response"]
@@ -136,14 +136,17 @@ def stream(
         InvalidInputError: at the call itself, if the request cannot be answered; all else at the first event.
     """
     asked = read_request(request)
-    return _events(lambda: _prepared(graph, asked, memory, headers, identify, recall, config))
+    return events_of(lambda: prepared(graph, asked, memory, headers, identify, recall, config))
 
 
-async def _events(prepared: Callable[[], Awaitable[_Run]]) -> AsyncGenerator[Event, None]:
-    run = await prepared()
+async def events_of(prepare: Callable[[], Awaitable[Prepared]]) -> AsyncGenerator[Event, None]:
+    """Run a graph, and give the events of one answer."""
+    run = await prepare()
     events = ResponseEvents()
-    progress = _Progress(events, run.before)
+    progress = Progress(events, run.before, run.answered)
     yield events.created()
+    for event in [event for item in run.found for event in events.item(item)]:
+        yield event
     try:
         async with aclosing(run.happenings("values", "updates", "messages")) as happenings:
             async for happening in happenings:
@@ -156,29 +159,63 @@ async def _events(prepared: Callable[[], Awaitable[_Run]]) -> AsyncGenerator[Eve
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """A run of a request: the graph with its input and config, and the messages that were there before."""
+class Placed:
+    """A graph with its checkpointer, and the config and the state of the thread that a request belongs to."""
+
+    answering: Answering
+    graph: Graph
+    config: RunnableConfig
+    snapshot: StateSnapshot | None
+
+    @property
+    def messages(self) -> list[BaseMessage]:
+        return [] if self.snapshot is None else list(self.snapshot.values.get("messages", []))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run of a request: the graph with its input and config, and the messages that are there.
+
+    Attributes:
+        before: the messages that are there.
+        answered: those of them that belong to the answer, from an earlier attempt at it.
+        found: the items of the answer that are there, and that no client has.
+        is_over: whether there is nothing to run any more.
+        interrupts: what the graph waits for, where that is known.
+        durability: when a checkpoint has to be stored.
+    """
 
     answering: Answering
     graph: Graph
     input: Any
     config: RunnableConfig
     before: Sequence[BaseMessage]
+    answered: Sequence[BaseMessage] = ()
+    found: Sequence[Item] = ()
+    is_over: bool = False
+    interrupts: Sequence[Interrupt] | None = None
+    durability: Literal["sync", "async", "exit"] | None = None
 
-    def happenings(self, *modes: Literal["values", "updates", "messages"]) -> AsyncGenerator[Happening, None]:
-        streamed = self.graph.astream(self.input, self.config, stream_mode=list(modes))
-        return cast("AsyncGenerator[Happening, None]", streamed)
+    async def happenings(self, *modes: Literal["values", "updates", "messages"]) -> AsyncGenerator[Happening, None]:
+        if self.is_over:
+            if self.interrupts is not None:
+                yield "updates", {INTERRUPT: self.interrupts}
+            return
+        streamed = self.graph.astream(self.input, self.config, stream_mode=list(modes), durability=self.durability)
+        async with aclosing(cast("AsyncGenerator[Happening, None]", streamed)) as happenings:
+            async for happening in happenings:
+                yield happening
 
 
-async def _prepared(
+async def placed(
     graph: Graph,
     request: AgentRequest,
     memory: AsyncMemory | AsyncScopedMemory,
     headers: Mapping[str, str] | None,
     identify: Identify | None,
-    recall: Recall | bool,
     config: RunnableConfig | None,
-) -> _Run:
+) -> Placed:
+    """Find the thread of a request, and what its graph has come to."""
     if "messages" not in graph.channels:
         raise ConfigurationError("the graph's state has no messages: they are what a request adds to, and the answer")
     asked = await answering(request, memory, headers, identify)
@@ -187,23 +224,54 @@ async def _prepared(
     whose = {"thread_id": asked.context.thread_id, "user_id": asked.context.user_id}
     merged = cast(RunnableConfig, {**(config or {})})
     merged["configurable"] = {**merged.get("configurable", {}), **whose}
-    before: list[BaseMessage] = []
-    waits, interrupts = False, cast("tuple[Interrupt, ...]", ())
+    snapshot = None
     if graph.checkpointer:
         snapshot = await graph.aget_state(merged)
         asked.look()
-        before = list(snapshot.values.get("messages", []))
-        waits, interrupts = bool(snapshot.next), snapshot.interrupts
+    return Placed(asked, graph, merged, snapshot)
+
+
+async def prepared(
+    graph: Graph,
+    request: AgentRequest,
+    memory: AsyncMemory | AsyncScopedMemory,
+    headers: Mapping[str, str] | None,
+    identify: Identify | None,
+    recall: Recall | bool,
+    config: RunnableConfig | None,
+) -> Prepared:
+    """Make a run of a request."""
+    return await begun(await placed(graph, request, memory, headers, identify, config), recall)
+
+
+async def begun(place: Placed, recall: Recall | bool, *, name: Callable[[int], str] | None = None) -> Prepared:
+    """Make a run that begins with the request.
+
+    Args:
+        name: gives the ids of the messages that the request adds.
+    """
+    asked, before = place.answering, place.messages
     input: Any
-    if request.resumes:
-        input = _resumed(asked, waits, interrupts)
-        question = last_question([item for message in before for item in items_of(message)])
+    if asked.request.resumes:
+        snapshot = place.snapshot
+        input = _resumed(asked, bool(snapshot and snapshot.next), snapshot.interrupts if snapshot else ())
+        question = question_of(before)
     else:
-        new = _new_messages(asked, before)
+        new = _new_messages(asked, before, name or (lambda _: new_id("msg")))
         input, before = {"messages": new}, [*before, *new]
-        question = last_question(request.items)
-    merged["configurable"][RECALLED] = await asked.recall(question, recall)
-    return _Run(asked, graph, input, merged, before)
+        question = last_question(asked.request.items)
+    return Prepared(asked, place.graph, input, await recalling(place, question, recall), before)
+
+
+async def recalling(place: Placed, question: str, recall: Recall | bool) -> RunnableConfig:
+    """The config of a run, with what is recalled for a question."""
+    found = await place.answering.recall(question, recall)
+    return {**place.config, "configurable": {**place.config.get("configurable", {}), RECALLED: found}}
+
+
+def question_of(messages: Iterable[BaseMessage]) -> str:
+    """The user's last words in a conversation."""
+    return last_question([item for message in messages for item in items_of(message)])
 
 
 def _resumed(asked: Answering, waits: bool, interrupts: Sequence[Interrupt]) -> Command[Any] | None:
@@ -215,22 +283,24 @@ def _resumed(asked: Answering, waits: bool, interrupts: Sequence[Interrupt]) -> 
     return Command(resume=asked.request.resume) if interrupts else None
 
 
-def _new_messages(asked: Answering, before: Sequence[BaseMessage]) -> list[BaseMessage]:
+def _new_messages(asked: Answering, before: Sequence[BaseMessage], name: Callable[[int], str]) -> list[BaseMessage]:
     """The messages that the thread does not have. Calls that a run left without a result get one first."""
     new = messages_of(asked.new_beside([item for message in before for item in items_of(message)]))
     answered = {message.tool_call_id for message in new if isinstance(message, ToolMessage)}
     left = [str(call["id"]) for call in unanswered_calls(before) if call["id"] not in answered]
     results = [ToolMessage(NOT_CARRIED_OUT, tool_call_id=call_id, status="error") for call_id in left]
-    return [message.model_copy(update={"id": new_id("msg")}) for message in (*results, *new)]
+    return [message.model_copy(update={"id": name(place)}) for place, message in enumerate((*results, *new))]
 
 
-class _Progress:
+class Progress:
     """From what a graph tells of its run to the events of one answer."""
 
-    def __init__(self, events: ResponseEvents, before: Iterable[BaseMessage]) -> None:
+    def __init__(
+        self, events: ResponseEvents, before: Iterable[BaseMessage], answered: Iterable[BaseMessage] = ()
+    ) -> None:
         self._events = events
         self._known = {_name(place, message) for place, message in enumerate(before)}
-        self._new: list[BaseMessage] = []
+        self._new = list(answered)
         self._interrupts: list[dict[str, Any]] | None = None
 
     def of(self, happening: Happening) -> list[Event]:
@@ -241,7 +311,7 @@ class _Progress:
             return self._events.delta(chunk.id, text) if text and chunk.id else []
         if mode == "updates":
             if INTERRUPT in told:
-                self._interrupts = [_asked(interrupt) for interrupt in told[INTERRUPT]]
+                self._interrupts = asked_by(told[INTERRUPT])
             return []
         return [
             event
@@ -269,6 +339,6 @@ def _name(place: int, message: BaseMessage) -> str:
     return message.id or f"{place}"
 
 
-def _asked(interrupt: Interrupt) -> dict[str, Any]:
-    """An interrupt as JSON can say it."""
-    return {"id": interrupt.id, "value": json.loads(json.dumps(interrupt.value, default=str))}
+def asked_by(interrupts: Iterable[Interrupt]) -> list[dict[str, Any]]:
+    """Interrupts as JSON can say them."""
+    return [{"id": each.id, "value": json.loads(json.dumps(each.value, default=str))} for each in interrupts]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -39,7 +39,7 @@ except ImportError as error:
     raise MissingExtraError("openai-agents", "lakemem.integrations.openai_runner") from error
 
 if TYPE_CHECKING:
-    from agents import Agent, RunResult, RunResultStreaming, StreamEvent, Usage
+    from agents import Agent, RunHooks, RunResult, RunResultStreaming, StreamEvent, Usage
     from agents.items import RunItem
 
 _OF_ONE_MODEL_CALL = {f"response.{part}" for part in ("created", "in_progress", "queued")}
@@ -83,8 +83,8 @@ async def respond(
         IdentityError: deployed, and no verified user.
         StorageError: memory is down, and is not a :func:`~lakemem.degrading` one.
     """
-    run = await _prepared(agent, read_request(request), memory, headers, identify, recall, run_config, options)
-    result = await Runner.run(agent, **run.arguments)
+    run = await prepared(agent, read_request(request), memory, headers, identify, recall, run_config, options)
+    result = await Runner.run(run.agent, **run.arguments)
     events = ResponseEvents()
     return response(
         events.id,
@@ -117,15 +117,22 @@ def stream(
         InvalidInputError: at the call itself, if the request cannot be answered; all else at the first event.
     """
     asked = read_request(request)
-    return _events(agent, lambda: _prepared(agent, asked, memory, headers, identify, recall, run_config, options))
+    return events_of(lambda: prepared(agent, asked, memory, headers, identify, recall, run_config, options))
 
 
-async def _events(agent: Agent[Any], prepared: Callable[[], Awaitable[_Run]]) -> AsyncGenerator[Event, None]:
-    run = await prepared()
+async def events_of(prepare: Callable[[], Awaitable[Prepared]]) -> AsyncGenerator[Event, None]:
+    """Run an agent, and give the events of one answer."""
+    run = await prepare()
     events = ResponseEvents()
+    translation = Translation(events)
     yield events.created()
-    result = Runner.run_streamed(agent, **run.arguments)
-    translation = _Translation(events)
+    for event in [event for item in run.found for event in events.item(item)]:
+        yield event
+    if run.is_over:
+        yield events.completed(None, run.answering.custom_outputs())
+        return
+    hooks: dict[str, Any] = {} if run.hooks is None else {"hooks": run.hooks(translation)}
+    result = Runner.run_streamed(run.agent, **run.arguments, **hooks)
     try:
         async with aclosing(cast("AsyncGenerator[StreamEvent, None]", result.stream_events())) as happenings:
             try:
@@ -148,12 +155,22 @@ async def _events(agent: Agent[Any], prepared: Callable[[], Awaitable[_Run]]) ->
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Run:
-    """A run of a request: the arguments for the SDK's Runner, whom it is for, and what the user has said."""
+class Prepared:
+    """A run of a request: the agent with the arguments for the SDK's Runner, whom it is for, and the user's words.
 
+    Attributes:
+        found: items of the answer that an earlier attempt has made, and that no client has.
+        is_over: whether there is nothing to run any more.
+        hooks: what to tell of the run while it goes on.
+    """
+
+    agent: Agent[Any]
     answering: Answering
     arguments: dict[str, Any]
     question: str
+    found: Sequence[Item] = ()
+    is_over: bool = False
+    hooks: Callable[[Translation], RunHooks[Any]] | None = None
 
     async def custom_outputs(self, result: RunResult | RunResultStreaming) -> dict[str, Any]:
         """What goes to the client beside the answer. A run that waits for approvals is stored."""
@@ -161,7 +178,7 @@ class _Run:
         return self.answering.custom_outputs(waits)
 
 
-async def _prepared(
+async def prepared(
     agent: Agent[Any],
     request: AgentRequest,
     memory: AsyncMemory | AsyncScopedMemory,
@@ -170,9 +187,9 @@ async def _prepared(
     recall: Recall | bool,
     run_config: RunConfig | None,
     options: dict[str, Any],
-) -> _Run:
+) -> Prepared:
+    """Make a run of a request."""
     asked = await answering(request, memory, headers, identify)
-    thread = asked.user.thread(asked.context.thread_id)
     input: Any
     if request.resumes:
         waiting = await approvals.find(asked)
@@ -182,14 +199,20 @@ async def _prepared(
         input = await approvals.resume(asked, agent, waiting)
     else:
         question = last_question(request.items)
-        input, recalled = await asyncio.gather(asked.new_items(thread), asked.recall(question, recall))
-    arguments = {
+        input, recalled = await asyncio.gather(
+            asked.new_items(asked.user.thread(asked.context.thread_id)), asked.recall(question, recall)
+        )
+    return Prepared(agent, asked, {**arguments_of(asked, input, recalled, run_config), **options}, question)
+
+
+def arguments_of(asked: Answering, input: Any, recalled: Context, run_config: RunConfig | None) -> dict[str, Any]:
+    """What the SDK's Runner is given to answer a request."""
+    return {
         "input": input,
         "context": asked.context,
-        "session": LakebaseSession(thread),
+        "session": LakebaseSession(asked.user.thread(asked.context.thread_id)),
         "run_config": _with_memories(run_config or RunConfig(), recalled, asked),
     }
-    return _Run(asked, {**arguments, **options}, question)
 
 
 def _with_memories(run_config: RunConfig, recalled: Context, answering: Answering) -> RunConfig:
@@ -206,7 +229,7 @@ def _with_memories(run_config: RunConfig, recalled: Context, answering: Answerin
     return dataclasses.replace(run_config, call_model_input_filter=filtered, group_id=group_id)
 
 
-class _Translation:
+class Translation:
     """From what the SDK tells of a run to the events of one answer.
 
     A run may call the model many times, and each call counts its items from 0.
@@ -216,13 +239,30 @@ class _Translation:
         self._events = events
         self._first_place: int | None = None
         self._ids: dict[int, str] = {}
+        self._calls: dict[str, asyncio.Event] = {}
+        self._results: set[str] = set()
+
+    async def call_is_told(self, call_id: str) -> None:
+        """Wait until the client has been told of a call."""
+        await self._calls.setdefault(call_id, asyncio.Event()).wait()
+
+    def result(self, item: Item) -> list[Event]:
+        """The events of a tool's result, which is told of once."""
+        if item.get("call_id") in self._results:
+            return []
+        self._results.add(str(item.get("call_id")))
+        return self._events.item(item)
 
     def of(self, happening: StreamEvent) -> list[Event]:
         if happening.type == "raw_response_event":
             return self._of_model(happening.data.model_dump(mode="json", exclude_unset=True))
         if happening.type == "run_item_stream_event" and _answers_a_call(happening.item):
-            return self._events.item(_item(happening.item))
+            return self.result(_item(happening.item))
         return []
+
+    def _tell(self, item: Item) -> None:
+        if item.get("type") == "function_call":
+            self._calls.setdefault(str(item.get("call_id")), asyncio.Event()).set()
 
     def _of_model(self, event: Event) -> list[Event]:
         kind = event.pop("type")
@@ -243,11 +283,14 @@ class _Translation:
             if isinstance(item := event.get("item"), dict):
                 event["item"] = self._named(item, number)
                 if kind == "response.output_item.done":
+                    self._tell(event["item"])
                     return [self._events.done(event["item"], place)]
         return [self._events.event(kind, **event)]
 
     def _end_of_call(self, output: list[Item], first_place: int) -> list[Event]:
         """Give what the model did not stream."""
+        for item in output:
+            self._tell(item)
         events = [
             event
             for number, item in enumerate(output)

@@ -159,6 +159,18 @@ def get(owner: str, run_id: str) -> Operation[Run | None]:
     )
 
 
+def owner_of(run_id: str) -> Operation[str | None]:
+    """To whom a run belongs, for where nobody verifies that."""
+    return Operation(
+        statement="runs.owner_of",
+        owner=TAILS,
+        parameters={"run_id": check_identifier("run_id", run_id)},
+        parse=lambda rows: str(rows[0][0]) if rows else None,
+        fallback=None,
+        waits=False,
+    )
+
+
 def listing(
     owner: str, limit: int, *, status: RunStatus | None, thread_id: str | None, after: str | None
 ) -> Operation[list[Run]]:
