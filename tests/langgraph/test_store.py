@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pytest
 from langgraph.store.base import (
@@ -268,3 +269,23 @@ async def test_each_store_takes_the_memory_of_its_own_world(async_memory: AsyncM
 async def test_fields_is_a_list_of_paths(async_memory: AsyncMemory, fields: Sequence[str]) -> None:
     with pytest.raises(ConfigurationError, match="fields"):
         AsyncLakebaseStore(async_memory, fields=fields)
+
+
+async def test_an_item_is_replaced_though_something_was_learnt_late_of_it(target: Lakebase) -> None:
+    """The version with the highest number need not be the current one."""
+    async with AsyncMemory(target) as memory:
+        user = memory.for_user("alice")
+        store = AsyncLakebaseStore(user)
+        await store.aput(("a",), "k", {"n": 1})
+        year = datetime(2024, 1, 1, tzinfo=UTC)
+        late = await user.save("k", {"n": 0}, namespace=("a",), valid_from=year)
+        assert late.superseded_by == 1
+        await store.aput(("a",), "k", {"n": 2})
+        assert [version.value["n"] for version in await user.history("k", namespace=("a",))] == [2, 0, 1]
+        item = await store.aget(("a",), "k")
+        assert item is not None
+        assert item.value == {"n": 2}
+        await store.adelete(("a",), "k")
+        assert await store.aget(("a",), "k") is None
+        before = await user.get("k", namespace=("a",), as_of=year)
+        assert before == late
