@@ -30,6 +30,7 @@ from lakemem import (
 )
 from lakemem.operations import jobs
 from lakemem.testing.concurrency import agather
+from lakemem.waiting import awithin
 from tests.faults import AsyncPoll, Proxy
 from tests.support.embedders import TopicEmbedder
 from tests.support.extractors import SentenceExtractor
@@ -244,6 +245,19 @@ async def test_nothing_can_be_done_to_a_job_without_its_lease(
     assert stored_jobs(target) == [("extract", "running", 2, None, True)]
     assert await memory._storage.run(jobs.release(new)) is True
     assert stored_jobs(target) == [("extract", "queued", 1, None, False)]
+
+
+async def test_a_job_that_somebody_asks_more_of_is_not_waited_for(
+    memory: AsyncMemory, alice: AsyncScopedMemory, target: Lakebase
+) -> None:
+    await memory._storage.run(jobs.queue_embedding(alice.owner))
+    with Rows(target, alice.owner).connect() as saving:
+        saving.autocommit = False
+        saving.execute("UPDATE lakemem.jobs SET attempts = attempts")
+        claim = jobs.claim(alice.owner, ["embed"], lease_for=60)
+        assert await awithin(5, lambda: memory._storage.run(claim)) is None
+        saving.commit()
+    assert await memory._storage.run(claim) is not None
 
 
 async def test_workers_at_once_do_each_job_once(memory: AsyncMemory, target: Lakebase) -> None:

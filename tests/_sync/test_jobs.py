@@ -29,6 +29,7 @@ from lakemem import (
 )
 from lakemem.operations import jobs
 from lakemem.testing.concurrency import gather
+from lakemem.waiting import within
 from tests.faults import Poll, Proxy
 from tests.support.embedders import TopicEmbedder
 from tests.support.extractors import SentenceExtractor
@@ -239,6 +240,19 @@ def test_nothing_can_be_done_to_a_job_without_its_lease(memory: Memory, alice: S
     assert stored_jobs(target) == [("extract", "running", 2, None, True)]
     assert memory._storage.run(jobs.release(new)) is True
     assert stored_jobs(target) == [("extract", "queued", 1, None, False)]
+
+
+def test_a_job_that_somebody_asks_more_of_is_not_waited_for(
+    memory: Memory, alice: ScopedMemory, target: Lakebase
+) -> None:
+    memory._storage.run(jobs.queue_embedding(alice.owner))
+    with Rows(target, alice.owner).connect() as saving:
+        saving.autocommit = False
+        saving.execute("UPDATE lakemem.jobs SET attempts = attempts")
+        claim = jobs.claim(alice.owner, ["embed"], lease_for=60)
+        assert within(5, lambda: memory._storage.run(claim)) is None
+        saving.commit()
+    assert memory._storage.run(claim) is not None
 
 
 def test_workers_at_once_do_each_job_once(memory: Memory, target: Lakebase) -> None:

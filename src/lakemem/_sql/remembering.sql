@@ -5,7 +5,8 @@
 SELECT pg_advisory_xact_lock(hashtextextended(%(lock)s, 0));
 
 -- name: store
--- What is not there yet, with a job to extract facts from it. A turn that was deleted since is not stored again.
+-- What is not there yet, with a job to extract facts from it. A turn that was deleted since is not stored again. The
+-- caller holds the lock on the thread's turns.
 WITH given AS MATERIALIZED (
     SELECT *
     FROM unnest(
@@ -40,7 +41,6 @@ WITH given AS MATERIALIZED (
         given.occurred_at, moment.at + make_interval(secs => %(expires_in)s::float8),
         least(given.occurred_at, moment.at), moment.at
     FROM given CROSS JOIN last CROSS JOIN (SELECT clock_timestamp() AS at) AS moment
-    ON CONFLICT DO NOTHING
     RETURNING key, position, valid_from, created_at, expires_at
 ), event AS (
     INSERT INTO {schema}.memory_events (owner, namespace, key, version, action)
