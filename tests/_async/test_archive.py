@@ -79,6 +79,9 @@ async def test_an_archive_comes_back_the_same_in_another_database(
     alice: AsyncScopedMemory, other: AsyncScopedMemory, target: Lakebase
 ) -> None:
     await fill(alice)
+    Rows(target, alice.owner)(
+        "UPDATE lakemem.memories SET said_importance = 0.9, importance = 0.3 WHERE key = 'deleted'"
+    )
     records = await exported(alice)
     counts = {kind: sum(record["kind"] == kind for record in records) for kind in ("thread", "item", "memory")}
     assert counts == {"thread": 3, "item": 3, "memory": 7}

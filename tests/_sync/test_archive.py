@@ -80,6 +80,9 @@ def test_an_archive_comes_back_the_same_in_another_database(
     alice: ScopedMemory, other: ScopedMemory, target: Lakebase
 ) -> None:
     fill(alice)
+    Rows(target, alice.owner)(
+        "UPDATE lakemem.memories SET said_importance = 0.9, importance = 0.3 WHERE key = 'deleted'"
+    )
     records = exported(alice)
     counts = {kind: sum(record["kind"] == kind for record in records) for kind in ("thread", "item", "memory")}
     assert counts == {"thread": 3, "item": 3, "memory": 7}

@@ -1,8 +1,8 @@
 -- What is taken out of an owner's memories, and what comes back in.
 
 -- name: memories
--- The versions behind a place, in the order of the primary key. Whatever they hold, a batch ends with the one that takes
--- it over so many bytes. The first condition alone can use the index behind row-level security.
+-- The versions behind a place, in the order of the primary key. Whatever they hold, a batch ends with the one that
+-- takes it over so many bytes. The first condition alone can use the index behind row-level security.
 WITH page AS MATERIALIZED (
     SELECT
         *, sum(octet_length(value::text) + octet_length(text)) OVER (
@@ -19,9 +19,9 @@ WITH page AS MATERIALIZED (
     ) AS next
 )
 SELECT
-    namespace, key, version, kind, value::text, text, metadata::text, importance::text::float8, thread_id, position,
-    occurred_at, sources, similar_to, expires_at, extract(epoch FROM lifetime)::float8, created_at,
-    valid_from, valid_to, superseded_by,
+    namespace, key, version, kind, value::text, text, metadata::text, importance::text::float8,
+    said_importance::text::float8, thread_id, position, occurred_at, sources, similar_to, expires_at,
+    extract(epoch FROM lifetime)::float8, created_at, valid_from, valid_to, superseded_by,
     CASE WHEN %(with_vectors)s::boolean THEN embedding::text END,
     CASE WHEN %(with_vectors)s::boolean THEN embedding_model END
 FROM page
@@ -98,18 +98,19 @@ SELECT count(*) FROM added;
 -- one, the primary key refuses all of it. The caller holds the locks on the keys.
 WITH given AS MATERIALIZED (
     SELECT
-        namespace_text::text[] AS namespace, sources_text::text[] AS sources, similar_to_text::text[] AS similar_to, given.*
+        namespace_text::text[] AS namespace, sources_text::text[] AS sources, similar_to_text::text[] AS similar_to,
+        given.*
     FROM unnest(
         %(namespaces)s::text[], %(sources)s::text[], %(similar_tos)s::text[], %(keys)s::text[], %(versions)s::bigint[],
         %(memory_kinds)s::text[], %(values)s::text[], %(texts)s::text[], %(metadatas)s::text[], %(importances)s::real[],
-        %(thread_ids)s::text[], %(positions)s::bigint[], %(occurred_ats)s::timestamptz[],
-        %(expires_ats)s::timestamptz[], %(lifetimes)s::float8[], %(created_ats)s::timestamptz[],
-        %(valid_froms)s::timestamptz[], %(valid_tos)s::timestamptz[], %(superseded_bys)s::bigint[],
-        %(embeddings)s::text[], %(embedding_models)s::text[]
+        %(said_importances)s::real[], %(thread_ids)s::text[], %(positions)s::bigint[],
+        %(occurred_ats)s::timestamptz[], %(expires_ats)s::timestamptz[], %(lifetimes)s::float8[],
+        %(created_ats)s::timestamptz[], %(valid_froms)s::timestamptz[], %(valid_tos)s::timestamptz[],
+        %(superseded_bys)s::bigint[], %(embeddings)s::text[], %(embedding_models)s::text[]
     ) AS given (
         namespace_text, sources_text, similar_to_text, key, version, kind, value, text, metadata, importance,
-        thread_id, position, occurred_at, expires_at, lifetime, created_at, valid_from, valid_to, superseded_by,
-        embedding, embedding_model
+        said_importance, thread_id, position, occurred_at, expires_at, lifetime, created_at, valid_from, valid_to,
+        superseded_by, embedding, embedding_model
     )
 ), known AS MATERIALIZED (
     SELECT m.key, m.version, m.namespace
@@ -126,15 +127,15 @@ WITH given AS MATERIALIZED (
     RETURNING m.key
 ), added AS (
     INSERT INTO {schema}.memories (
-        owner, namespace, key, version, kind, value, text, metadata, importance, thread_id, position, occurred_at,
-        sources, similar_to, expires_at, lifetime, created_at, valid_from, valid_to, superseded_by, content_hash,
-        embedding, embedding_model
+        owner, namespace, key, version, kind, value, text, metadata, importance, said_importance, thread_id, position,
+        occurred_at, sources, similar_to, expires_at, lifetime, created_at, valid_from, valid_to, superseded_by,
+        content_hash, embedding, embedding_model
     )
     SELECT
         %(owner)s, given.namespace, given.key, given.version, given.kind, given.value::json, given.text,
-        given.metadata::jsonb, given.importance, given.thread_id, given.position, given.occurred_at, given.sources,
-        given.similar_to, given.expires_at, make_interval(secs => given.lifetime), given.created_at, given.valid_from,
-        given.valid_to, given.superseded_by, sha256(convert_to(given.value, 'UTF8')),
+        given.metadata::jsonb, given.importance, given.said_importance, given.thread_id, given.position,
+        given.occurred_at, given.sources, given.similar_to, given.expires_at, make_interval(secs => given.lifetime),
+        given.created_at, given.valid_from, given.valid_to, given.superseded_by, sha256(convert_to(given.value, 'UTF8')),
         given.embedding::{vector}.halfvec, given.embedding_model
     -- Reading from `closed` makes Postgres close versions first.
     FROM given CROSS JOIN (SELECT count(*) FROM closed) AS after_closing

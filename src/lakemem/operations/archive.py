@@ -222,6 +222,7 @@ def _record(row: tuple[Any, ...], with_vectors: bool) -> dict[str, Any]:
         text,
         metadata,
         importance,
+        said_importance,
         thread_id,
         position,
         occurred_at,
@@ -247,6 +248,7 @@ def _record(row: tuple[Any, ...], with_vectors: bool) -> dict[str, Any]:
         "text": text,
         "metadata": json.loads(metadata),
         "importance": importance,
+        "said_importance": said_importance,
         "thread_id": thread_id,
         "position": position,
         "occurred_at": _iso(occurred_at),
@@ -396,6 +398,7 @@ MEMORY: Mapping[str, Check] = {
     "text": _text,
     "metadata": lambda name, given: encode_metadata(given, name),
     "importance": lambda name, given: check_fraction(name, given, least=0),
+    "said_importance": _or_null(lambda name, given: check_fraction(name, given, least=0)),
     "thread_id": _or_null(check_identifier),
     "position": check_ordinal,
     "occurred_at": _or_null(_moment),
@@ -411,5 +414,10 @@ MEMORY: Mapping[str, Check] = {
     "embedding_model": _or_null(check_identifier),
 }
 FIELDS: Mapping[str, Mapping[str, Check]] = {"thread": THREAD, "item": ITEM, "memory": MEMORY}
-OPTIONAL: Mapping[str, Any] = {"last_position": 0, "embedding": None, "embedding_model": None}
+OPTIONAL: Mapping[str, Any] = {
+    "last_position": 0,
+    "said_importance": None,
+    "embedding": None,
+    "embedding_model": None,
+}
 """What a line may do without, and what that stands for."""
