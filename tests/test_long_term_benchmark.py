@@ -165,9 +165,8 @@ def test_reciprocal_rank_fusion_adds_the_ranks_of_both_lists() -> None:
     assert rrf(dense, lexical) == pytest.approx([1 / 61, 1 / 62 + 1 / 62, 1 / 63 + 1 / 61])
 
 
-def test_the_lists_that_are_fused_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rankings, "RRF_DEPTH", 1)
-    assert rrf(numpy.array([0.9, 0.8]), numpy.array([0.0, 0.0])) == pytest.approx([1 / 61, 0])
+def test_the_lists_that_are_fused_end() -> None:
+    assert rrf(numpy.array([0.9, 0.8]), numpy.array([0.0, 0.0]), depth=1) == pytest.approx([1 / 61, 0])
 
 
 def test_min_max_scales_each_list_to_the_same_range() -> None:

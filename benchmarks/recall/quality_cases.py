@@ -23,6 +23,7 @@ LABELS = {
     "cosine": "cosine",
     "bm25": "BM25",
     "rrf60": "RRF, k = 60",
+    "rrf60-20": "RRF of the first 20",
     "min-max": "min-max sum",
 }
 
@@ -55,7 +56,7 @@ async def recall_at_k(bench: LongTermBench, case: str, k: int) -> None:
     """The peer is the exact cosine, which LangGraph's store approximates by an index."""
     quality = await measured(bench)
     bench.note(case, "recall", ours=quality.average("ours", k), peer=quality.average("cosine", k), floor=None)
-    for method in ("store", "bm25", "rrf60", "min-max"):
+    for method in ("store", "bm25", "rrf60", "rrf60-20", "min-max"):
         figures = {"ours": quality.average("ours", k), "peer": quality.average(method, k)}
         bench.note(case, f"recall, peer {LABELS[method]}", **figures, floor=None)
     for category in quality.categories:
@@ -67,7 +68,8 @@ async def recall_beside_fusions(bench: LongTermBench, case: str) -> None:
     quality = await measured(bench)
     ours = quality.average("ours", 10)
     bench.note(case, "recall", ours=ours, peer=quality.average("rrf60", 10), floor=None)
-    bench.note(case, "recall, peer min-max sum", ours=ours, peer=quality.average("min-max", 10), floor=None)
+    for method in ("rrf60-20", "min-max"):
+        bench.note(case, f"recall, peer {LABELS[method]}", ours=ours, peer=quality.average(method, 10), floor=None)
 
 
 async def measured(bench: LongTermBench) -> Quality:

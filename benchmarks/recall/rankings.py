@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy
@@ -16,8 +17,6 @@ from recall.embeddings import Vectors
 Scores = NDArray[numpy.float64]
 K1, B = 1.2, 0.75
 RRF_K = 60
-RRF_DEPTH = 50
-"""How much of each list takes part in the fusion, as such recipes have it."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,15 @@ def bm25(dense: Scores, lexical: Scores) -> Scores:
     return lexical
 
 
-def rrf(dense: Scores, lexical: Scores) -> Scores:
-    """Reciprocal rank fusion with k = 60. A text without any word of the question is in no lexical list."""
+def rrf(dense: Scores, lexical: Scores, depth: int = 50) -> Scores:
+    """Reciprocal rank fusion with k = 60 of the first of each list, so many of them.
+
+    A text without any word of the question is in no lexical list. Recipes have depths from 20 up, and it matters: the
+    longer the lists, the more often what is middling in both goes before what is best in one.
+    """
     fused = numpy.zeros(len(dense))
     for scores, eligible in ((dense, numpy.ones(len(dense), dtype=bool)), (lexical, lexical > 0)):
-        listed = [place for place in order(scores) if eligible[place]][:RRF_DEPTH]
+        listed = [place for place in order(scores) if eligible[place]][:depth]
         fused[listed] += 1 / (RRF_K + 1 + numpy.arange(len(listed)))
     return fused
 
@@ -68,7 +71,13 @@ def min_max(dense: Scores, lexical: Scores) -> Scores:
     return scaled(dense) + scaled(lexical)
 
 
-RANKINGS: Mapping[str, Ranking] = {"cosine": cosine, "bm25": bm25, "rrf60": rrf, "min-max": min_max}
+RANKINGS: Mapping[str, Ranking] = {
+    "cosine": cosine,
+    "bm25": bm25,
+    "rrf60": rrf,
+    "rrf60-20": partial(rrf, depth=20),
+    "min-max": min_max,
+}
 
 
 def scaled(scores: Scores) -> Scores:
