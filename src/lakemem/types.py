@@ -258,7 +258,8 @@ class MemoryRecord:
         embedded: whether search by meaning can find it, or only search by words.
         owner: ``user:ID`` or ``scope:ID``; empty where it is not known.
         kind: ``"turn"`` for what was said in a conversation, ``"fact"`` for all else.
-        thread_id, position: the thread and the item it was learnt from.
+        thread_id: the thread it was learnt from.
+        position: the item there.
         importance: 0 to 1.
         sources: the keys of the memories, in the same namespace, that it was made of.
         similar_to: the keys of those, in the same namespace, that say nearly the same.
