@@ -20,7 +20,7 @@ from lakemem._sql import bind_statements
 from lakemem.cli import main
 from lakemem.grants import RIGHTS, Missing, grant_statements, missing_rights
 from lakemem.integrations.langgraph import LakebaseSaver
-from lakemem.operations import threads
+from lakemem.operations import running, threads
 from tests.conftest import connect
 from tests.support.extractors import SentenceExtractor
 
@@ -34,6 +34,8 @@ SERVED = (
     "archive.",
     "remembering.",
     "jobs.",
+    "runs.",
+    "running.",
     "checkpoints.",
     "writes.",
     "store.",
@@ -123,6 +125,20 @@ def use_everything(memory: Memory) -> None:
     assert user.get("food") is None
     user.remember([{"role": "user", "content": "I like soup."}], thread_id="t")
     assert memory.worker(SentenceExtractor()).run_once() == Worked(jobs=1, facts=1)
+
+    run_id = user.runs.create({}, idempotency_key="once").run_id
+    take = running.claim("user:alice", worker=None, lease=60, takes_over=True, max_attempts=2, per_owner=None)
+    claimed = memory._storage.run(take)
+    assert claimed is not None
+    at = running.Position(owner="user:alice", run_id=run_id, attempt=1, last_sequence=-1)
+    assert memory._storage.run(running.append(at, ["{}"], lease=60)).status == "in_progress"
+    assert len(user.runs.events(run_id)) == len(user.runs.list()) == 1
+    at = running.Position(owner="user:alice", run_id=run_id, attempt=1, last_sequence=0)
+    end = running.Ending(outcome="waiting", question="1")
+    assert memory._storage.run(running.append(at, [], lease=60, ending=end)).status == "waiting"
+    assert user.runs.resume(run_id, 1).answer == 1
+    assert user.runs.cancel(run_id) is not None
+    assert user.runs.delete(run_id)
 
     graph = StateGraph(State).add_node("ask", ask).add_edge(START, "ask").add_edge("ask", END)
     compiled = graph.compile(checkpointer=LakebaseSaver(user))

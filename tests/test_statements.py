@@ -24,6 +24,22 @@ SCRIPTS = {name for name, text in STATEMENTS.items() if ";\n" in text}
 OWNER = "user:alice 7"
 # Values for parameters, by their names; the others are NULL.
 PARAMETERS: dict[str, Any] = {
+    "after": 3,
+    "answer": "1",
+    "attempt": 1,
+    "attempts": [1],
+    "background": True,
+    "events": ["{}"],
+    "last_sequence": 1,
+    "lease_for": 10.0,
+    "max_attempts": 2,
+    "outcome": "erred",
+    "pause": 1.0,
+    "request": "{}",
+    "run_id": "run 7",
+    "takes_over": True,
+    "timeout": 60.0,
+    "on_busy": "queue",
     "addresses": '[{"namespace": ["preferences"], "key": "key 7"}]',
     "after_key": "",
     "after_namespace": [],
@@ -139,6 +155,9 @@ ROWS = """
         SELECT owner, 'thread ' || n % 10, 'run ' || n, n, NULL, 1, 1, 1, 1, 1, 1 FROM given;
     INSERT INTO lakemem.applied_writes SELECT owner, gen_random_uuid() FROM given;
     INSERT INTO lakemem.jobs (owner, job_id, kind) SELECT owner, 'job ' || n, 'extract' FROM given;
+    INSERT INTO lakemem.runs (owner, run_id, kind, background, request, metadata, max_attempts, deadline)
+        SELECT owner, 'run ' || n, 'stream', true, '{}', '{}', 2, now() + interval '1 hour' FROM given;
+    INSERT INTO lakemem.run_events SELECT owner, 'run ' || n, e, 1, '{}' FROM given, generate_series(0, 9) AS e;
     ANALYZE;
 """
 
@@ -225,6 +244,11 @@ def test_only_the_preparation_of_migrations_is_a_script() -> None:
 OF_NOBODY = {
     "jobs.owners",
     "jobs.dead",
+    "running.due",
+    "running.backlog",
+    "running.dead",
+    "runs.moved",
+    "runs.owner_of",
     "store.owners_of_expired",
     "sweeping.threads",
     "sweeping.owners_of_old_writes",
@@ -237,7 +261,8 @@ OF_NOBODY = {
 OF_OWNERS = sorted(
     name
     for name, text in STATEMENTS.items()
-    if re.search(r'"lakemem"\.(thread|checkpoint|memor|applied_writes|jobs)', text) and name not in SCRIPTS | OF_NOBODY
+    if re.search(r'"lakemem"\.(thread|checkpoint|memor|applied_writes|jobs|run)', text)
+    and name not in SCRIPTS | OF_NOBODY
 )
 
 

@@ -26,6 +26,8 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     # Nobody but the owner of the tables can change or remove what the audit log says.
     "memory_events": ("INSERT",),
     "jobs": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "runs": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "run_events": ("SELECT", "INSERT", "DELETE"),
     "applied_writes": ("INSERT",),
 }
 """What an app does with each table."""

@@ -189,7 +189,7 @@ class Pulse:
                         "run_ids": list(attempts),
                         "attempts": list(attempts.values()),
                         "worker": self.worker,
-                        "lease": leases.duration,
+                        "lease_for": leases.duration,
                     },
                 )
             held = dict(cursor.fetchall())

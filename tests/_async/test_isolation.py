@@ -19,7 +19,7 @@ from lakemem import (
     StorageError,
     ThreadNotFoundError,
 )
-from lakemem.operations import threads
+from lakemem.operations import running, threads
 from lakemem.operations.checkpoints import Address, Blob, Composition
 from lakemem.testing import DatabaseFactory
 from lakemem.types import TokenUsage
@@ -28,7 +28,7 @@ from tests.support.rows import Rows
 TABLES = (
     "threads", "thread_items", "checkpoints", "checkpoint_blobs", "checkpoint_writes",
     "checkpoint_segments", "checkpoint_positions", "run_usage", "memories", "memory_events", "applied_writes",
-    "jobs",
+    "jobs", "runs", "run_events",
 )  # fmt: skip
 Call: TypeAlias = Callable[[AsyncScopedMemory], Awaitable[Any]]
 
@@ -69,6 +69,11 @@ async def alice(memory: AsyncMemory) -> AsyncScopedMemory:
     )
     await alice.thread("t").store_usage(TokenUsage(requests=1))
     await alice.checkpoints.put_writes(address, task_id="1", task_path="", writes=[(0, "a", Blob("json", b"2"))])
+    await alice.runs.create({}, run_id="r")
+    claim = running.claim(alice.owner, worker=None, lease=60, takes_over=False, max_attempts=1, per_owner=None)
+    assert await memory._storage.run(claim) is not None
+    at = running.Position(owner=alice.owner, run_id="r", attempt=1, last_sequence=-1)
+    assert (await memory._storage.run(running.append(at, ["{}"], lease=60))).status == "in_progress"
     return alice
 
 
@@ -104,6 +109,7 @@ def test_every_table_is_confined_also_for_its_owner(target: Lakebase) -> None:
         "threads": ["sweep"],
         "applied_writes": ["sweep"],
         "jobs": ["jobs"],
+        "runs": ["dead", "due", "sweep", "tails"],
     }
     expected = [(name, True, True, sorted([*more.get(name, []), "owner_only"])) for name in TABLES]
     assert tables == sorted([*expected, ("migrations", True, True, ["everybody"])])
@@ -183,6 +189,9 @@ async def test_direct_sql_as_another_owner_reaches_nothing(
             "INSERT INTO lakemem.memory_events (owner, namespace, key, action) VALUES (%s, '{}', 'k', 'save')",
             "INSERT INTO lakemem.applied_writes VALUES (%s, gen_random_uuid())",
             "INSERT INTO lakemem.jobs (owner, job_id, kind) VALUES (%s, 'embed', 'embed')",
+            "INSERT INTO lakemem.runs (owner, run_id, kind, background, request, metadata, max_attempts, deadline)"
+            " VALUES (%s, 'r', 'stream', true, '{}', '{}', 1, now())",
+            "INSERT INTO lakemem.run_events VALUES (%s, 'r', 9, 1, '{}')",
         )
         for insert in inserts:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -226,6 +235,10 @@ READS: dict[str, Call] = {
     "thread.delete": lambda user: user.thread("t").delete(),
     "checkpoints.take": lambda user: user.checkpoints.take(Address("t", "", "1")),
     "checkpoints.delete_thread": lambda user: user.checkpoints.delete_thread("t"),
+    "runs.get": lambda user: user.runs.get("r"),
+    "runs.list": lambda user: user.runs.list(),
+    "runs.cancel": lambda user: user.runs.cancel("r"),
+    "runs.delete": lambda user: user.runs.delete("r"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from lakemem.run_types import BusyPolicy, Run, RunEvent, RunKind, RunStatus
 class AsyncRuns:
     """Requests of one owner that are worked on in the background, whatever becomes of the connection they came by.
 
-    They are in Postgres. Any process that has an :class:`AsyncRunner` works on them.
+    They are in Postgres. Any process that has a runner works on them.
     """
 
     def __init__(self, storage: AsyncStorage, owner: str) -> None:
@@ -102,7 +103,7 @@ class AsyncRuns:
             runs.listing(self._owner, limit, status=status, thread_id=thread_id, after=after)
         )
 
-    async def events(self, run_id: str, *, after: int = -1, limit: int = 500) -> list[RunEvent]:
+    async def events(self, run_id: str, *, after: int = -1, limit: int = 500) -> builtins.list[RunEvent]:
         """Return events of a run that are stored.
 
         Args:

@@ -80,7 +80,7 @@ WITH next AS MATERIALIZED (
 )
 UPDATE {schema}.runs AS r
 SET status = 'in_progress', attempt = r.attempt + 1, worker = %(worker)s::bigint,
-    touched_at = clock_timestamp(), leased_until = clock_timestamp() + make_interval(secs => %(lease)s::float8),
+    touched_at = clock_timestamp(), leased_until = clock_timestamp() + make_interval(secs => %(lease_for)s::float8),
     started_at = coalesce(r.started_at, clock_timestamp())
 FROM next
 WHERE r.owner = %(owner)s AND r.run_id = next.run_id
@@ -92,7 +92,7 @@ RETURNING {run_columns}, extract(epoch FROM r.deadline - clock_timestamp())::flo
 WITH advanced AS (
     UPDATE {schema}.runs AS r
     SET last_sequence = r.last_sequence + cardinality(%(events)s::text[]), touched_at = clock_timestamp(),
-        leased_until = clock_timestamp() + make_interval(secs => %(lease)s::float8)
+        leased_until = clock_timestamp() + make_interval(secs => %(lease_for)s::float8)
     WHERE r.owner = %(owner)s AND r.run_id = %(run_id)s AND r.attempt = %(attempt)s::integer
         AND r.status = 'in_progress' AND r.last_sequence = %(last_sequence)s::bigint
     RETURNING r.last_sequence
@@ -101,8 +101,9 @@ WITH advanced AS (
     SELECT %(owner)s, %(run_id)s, %(last_sequence)s::bigint + e.place, %(attempt)s::integer, e.event
     FROM advanced CROSS JOIN unnest(%(events)s::text[]) WITH ORDINALITY AS e (event, place)
 )
-SELECT EXISTS (SELECT FROM advanced), r.attempt, r.last_sequence, r.status, r.cancel_requested_at IS NOT NULL
-FROM {schema}.runs AS r
+SELECT a.last_sequence IS NOT NULL, r.attempt, coalesce(a.last_sequence, r.last_sequence), r.status,
+    r.cancel_requested_at IS NOT NULL
+FROM {schema}.runs AS r LEFT JOIN advanced AS a ON true
 WHERE r.owner = %(owner)s AND r.run_id = %(run_id)s;
 
 -- name: conclude
@@ -163,7 +164,7 @@ WITH held AS MATERIALIZED (
 ), renewed AS (
     UPDATE {schema}.runs AS r
     SET touched_at = clock_timestamp(), worker = %(worker)s::bigint,
-        leased_until = clock_timestamp() + make_interval(secs => %(lease)s::float8)
+        leased_until = clock_timestamp() + make_interval(secs => %(lease_for)s::float8)
     FROM unnest(%(run_ids)s::text[], %(attempts)s::integer[]) AS given (run_id, attempt)
     WHERE r.owner = %(owner)s AND r.run_id = given.run_id AND r.attempt = given.attempt AND r.status = 'in_progress'
         AND r.run_id = ANY (ARRAY(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from lakemem.run_types import BusyPolicy, Run, RunEvent, RunKind, RunStatus
 class Runs:
     """Requests of one owner that are worked on in the background, whatever becomes of the connection they came by.
 
-    They are in Postgres. Any process that has an :class:`Runner` works on them.
+    They are in Postgres. Any process that has a runner works on them.
     """
 
     def __init__(self, storage: Storage, owner: str) -> None:
@@ -101,7 +102,7 @@ class Runs:
         """
         return self._storage.run(runs.listing(self._owner, limit, status=status, thread_id=thread_id, after=after))
 
-    def events(self, run_id: str, *, after: int = -1, limit: int = 500) -> list[RunEvent]:
+    def events(self, run_id: str, *, after: int = -1, limit: int = 500) -> builtins.list[RunEvent]:
         """Return events of a run that are stored.
 
         Args:

@@ -132,7 +132,7 @@ def claim(
         parameters={
             "owner": owner,
             "worker": worker,
-            "lease": lease,
+            "lease_for": lease,
             "takes_over": takes_over,
             "max_attempts": max_attempts,
             "per_owner": per_owner,
@@ -172,7 +172,7 @@ def append(
             "attempt": position.attempt,
             "last_sequence": position.last_sequence,
             "events": list(events),
-            **({"lease": lease} if ending is None else _parameters(ending)),
+            **({"lease_for": lease} if ending is None else _parameters(ending)),
         },
         parse=receipt,
         fallback=Receipt(None, position.last_sequence, False),

@@ -49,6 +49,8 @@ CREATE TABLE {schema}.runs (
 ) WITH (fillfactor = 70);
 CREATE INDEX runs_of_thread ON {schema}.runs (owner, thread_id) WHERE status IN ('queued', 'in_progress');
 CREATE INDEX runs_by_age ON {schema}.runs (owner, created_at, run_id);
+-- For those who are told an id, and not whose it is.
+CREATE INDEX runs_by_id ON {schema}.runs (run_id);
 -- Small, whatever has been done before: what a worker looks through.
 CREATE INDEX runs_under_way ON {schema}.runs (created_at) WHERE status IN ('queued', 'in_progress');
 CREATE INDEX runs_ended ON {schema}.runs (completed_at) WHERE completed_at IS NOT NULL;
