@@ -63,20 +63,26 @@ def together(statement: str, parts: Sequence[Operation[Any]]) -> Operation[list[
 
     Args:
         statement: a name for them together, for those who look on.
-        parts: at least one; each runs after the one before it, and sees what that has done.
+        parts: at least one; each runs after the one before it, and sees what that has done. A part may have parts
+            itself.
 
     Returns:
         An operation whose result is the list of theirs.
     """
+
+    def results(rows: Rows) -> list[Any]:
+        left = iter(rows)
+        return [part.parse([next(left) for _ in part.parts]) if part.parts else next(left)[0] for part in parts]
+
     return Operation(
         statement=statement,
         owner=parts[0].owner,
         parameters={},
-        parse=lambda rows: [result for (result,) in rows],
+        parse=results,
         fallback=[part.fallback for part in parts],
         writes=any(part.writes for part in parts),
         waits=all(part.waits for part in parts),
-        parts=tuple(parts),
+        parts=tuple(leaf for part in parts for leaf in part.parts or (part,)),
     )
 
 
