@@ -135,7 +135,8 @@ WITH given AS MATERIALIZED (
         %(owner)s, given.namespace, given.key, given.version, given.kind, given.value::json, given.text,
         given.metadata::jsonb, given.importance, given.said_importance, given.thread_id, given.position,
         given.occurred_at, given.sources, given.similar_to, given.expires_at, make_interval(secs => given.lifetime),
-        given.created_at, given.valid_from, given.valid_to, given.superseded_by, sha256(convert_to(given.value, 'UTF8')),
+        given.created_at, given.valid_from, given.valid_to, given.superseded_by,
+        sha256(convert_to(given.value, 'UTF8')),
         given.embedding::{vector}.halfvec, given.embedding_model
     -- Reading from `closed` makes Postgres close versions first.
     FROM given CROSS JOIN (SELECT count(*) FROM closed) AS after_closing

@@ -65,7 +65,8 @@ WITH given AS MATERIALIZED (
         %(owner)s, %(namespace)s::text[], moment.key, moment.latest + 1, moment.value::json, moment.text,
         moment.embedding::{vector}.halfvec, moment.embedding_model, sha256(convert_to(moment.value, 'UTF8')),
         coalesce(origin.metadata, '{{}}'), coalesce(greatest(origin.importance, origin.said_importance), 0.5),
-        coalesce(origin.kind, 'fact'), origin.thread_id, origin.position, origin.occurred_at, origin.expires_at, origin.lifetime,
+        coalesce(origin.kind, 'fact'), origin.thread_id, origin.position, origin.occurred_at, origin.expires_at,
+        origin.lifetime,
         CASE WHEN origin.key <> moment.key THEN ARRAY[origin.key] ELSE coalesce(origin.sources, '{{}}') END,
         moment.at, coalesce(origin.created_at, moment.at)
     -- Reading from `closed` makes Postgres close the old versions first.
