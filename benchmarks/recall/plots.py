@@ -66,8 +66,8 @@ def plot_recall(path: Path, recalls: dict[str, list[float]]) -> None:
         bars = axes.bar(places, recalls[method], width * 0.95, color=COLORS[method], label=label)
         axes.bar_label(bars, fmt=lambda value: f"{value * 100:.0f}", fontsize=8)
     axes.set_xticks(range(len(CUT_OFFS)), [f"recall@{k}" for k in CUT_OFFS])
-    axes.set(ylim=(0, 1), ylabel="share of the turns that the answer needs")
-    axes.legend(ncols=2, fontsize=8)
+    axes.set(ylim=(0, 1.05), ylabel="share of the turns that the answer needs")
+    figure.legend(loc="outside upper center", ncols=4, fontsize=8)
     save(figure, path)
 
 
@@ -76,6 +76,9 @@ def plot_growth(path: Path, curves: dict[str, dict[int, float]]) -> None:
     for (label, curve), color in zip(curves.items(), ("#2b7a78", "grey", "#c8553d"), strict=False):
         axes.plot(list(curve), list(curve.values()), marker="o", label=label, color=color)
     axes.set(xscale="log", yscale="log", xlabel="memories of the user", ylabel="p50 of a search, ms")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, place: f"{value:,g}")
+        axis.set_minor_formatter(lambda value, place: "")
     axes.grid(which="both", alpha=0.3)
     axes.legend()
     save(figure, path)
