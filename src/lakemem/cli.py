@@ -7,7 +7,21 @@ import sys
 from collections.abc import Sequence
 
 from lakemem import LakememError, __version__
-from lakemem.commands import consolidate, demo, doctor, emulator, export, grants, importing, migrate, provision, reembed, sweep
+from lakemem.commands import (
+    consolidate,
+    demo,
+    doctor,
+    emulator,
+    export,
+    grants,
+    importing,
+    migrate,
+    provision,
+    reembed,
+    serve,
+    sweep,
+    worker,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,6 +45,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lakemem", description="Memory for AI agents on Postgres.")
     parser.add_argument("--version", action="version", version=f"lakemem {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (demo, migrate, doctor, grants, importing, export, reembed, consolidate, sweep, provision, emulator):
+    for command in (
+        demo,
+        migrate,
+        doctor,
+        grants,
+        importing,
+        export,
+        serve,
+        worker,
+        reembed,
+        consolidate,
+        sweep,
+        provision,
+        emulator,
+    ):
         command.add(commands)
     return parser

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from types import ModuleType
 from typing import Any
 
 from lakemem.errors import ConfigurationError
@@ -34,15 +35,24 @@ def object_of(name: str) -> Any:
     module_name, _, attributes = name.partition(":")
     if not module_name or not attributes:
         raise ConfigurationError(f"{name} is not of the form module:object, such as my_app.models:embedder")
-    # A command that is installed finds no module of the folder that it is run in.
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(f"{name}: there is no module {error.name}") from None
+    found: Any = module_of(module_name)
     for attribute in attributes.split("."):
         if not hasattr(found, attribute):
             raise ConfigurationError(f"{name}: the module {module_name} has no {attributes}")
         found = getattr(found, attribute)
     return found
+
+
+def module_of(name: str) -> ModuleType:
+    """Return a module of this folder, or an installed one.
+
+    Raises:
+        ConfigurationError: there is no such module.
+    """
+    # A command that is installed finds no module of the folder that it is run in.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"{name}: there is no module {error.name}") from None

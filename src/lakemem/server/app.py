@@ -124,6 +124,11 @@ def create_app(
     )
 
 
+def is_application(given: Any) -> bool:
+    """Whether somebody has made an application already, of Starlette's kind or FastAPI's."""
+    return isinstance(given, Starlette)
+
+
 async def create(service: Service, request: Request) -> Response:
     """Begin a run; answer at once, at its end, or with its events."""
     asked = read_asked(await _body(request), request.headers)
