@@ -30,11 +30,13 @@ from lakemem._sync.checkpoints import Checkpoints
 from lakemem.embedding import CallableEmbedder
 from lakemem.operations import threads, transcripts
 from lakemem.operations.checkpoints import Address, Blob, Composition
+from tests.support.extractors import SentenceExtractor
 from tests.support.proxy import Proxy
 
 Call: TypeAlias = Callable[[ScopedMemory], Any]
 
 ADDRESS = Address("t", "", "1")
+SAID = {"role": "user", "content": "I like blue."}
 CURSOR = ThreadInfo("t", datetime.now(UTC), datetime.now(UTC)).cursor
 
 MOMENT = "2026-01-01T00:00:00+00:00"
@@ -78,7 +80,11 @@ MEMORY_CALLS: dict[str, tuple[int, Call]] = {
     "revert": (3, lambda user: user.revert("colour", 1)),
     "forget": (2, lambda user: user.forget(thread_id="t", namespace=("a",), filter={"a": 1})),
     "items": (2, lambda user: user.items(filter={"a": 1}, limit=5)),
-    "search": (2, lambda user: user.search("which colour", filter={"a": 1}, min_similarity=-1)),
+    "search": (3, lambda user: user.search("which colour", filter={"a": 1}, min_similarity=-1)),
+    "search_many": (3, lambda user: user.search_many(["which colour", "which town"])),
+    "context": (3, lambda user: user.context("which colour", max_tokens=100)),
+    "remember": (3, lambda user: user.remember([SAID], thread_id="t")),
+    "extract": (3, lambda user: user.extract([SAID], SentenceExtractor(), dry_run=True)),
     "update": (3, lambda user: user.update("colour", {"likes": "red"})),
     "delete": (3, lambda user: user.delete("colour")),
     "threads": (2, lambda user: user.threads(filter={"a": 1}, after=CURSOR)),
@@ -181,6 +187,25 @@ def test_a_save_with_an_idempotency_key_is_read_back_when_it_is_repeated(alice: 
         proxy.reset()
         alice.save("k", "blue", idempotency_key="once")
         assert (proxy.round_trips, proxy.statements) == (round_trips, statements)
+
+
+def test_what_waits_for_its_vector_is_one_round_trip_with_the_job_for_it(proxy: Proxy) -> None:
+    def refuse(texts: Sequence[str]) -> list[list[float]]:
+        raise OSError
+
+    embedder = CallableEmbedder(refuse, model="length", dimensions=2)
+    with Memory(proxy.target, embedder=embedder, max_size=1) as memory:
+        alice = memory.for_user("alice")
+        alice.thread("u").append([{"n": 1}])
+        calls: list[Call] = [
+            lambda user: user.save("colour", "blue"),
+            lambda user: user.update("colour", "red"),
+            lambda user: user.remember([SAID], thread_id="t"),
+        ]
+        for call in calls:
+            proxy.reset()
+            call(alice)
+            assert (proxy.round_trips, proxy.statements) == (1, 4)
 
 
 def test_a_large_item_is_one_round_trip(alice: ScopedMemory, proxy: Proxy) -> None:

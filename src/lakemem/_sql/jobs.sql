@@ -30,12 +30,12 @@ WHERE j.owner = %(owner)s AND j.job_id = next.job_id
 RETURNING j.owner, j.job_id, j.kind, j.attempts, j.created_at, j.last_error, j.payload::text, j.lease;
 
 -- name: complete
-SELECT {schema}.complete_job(%(owner)s, %(job_id)s, %(lease)s::uuid);
+SELECT {schema}.complete_job(%(owner)s, %(job_id)s, %(lease_id)s::uuid);
 
 -- name: finish
 -- For work that may be done twice: where somebody else has asked for more of it, the job stays.
 DELETE FROM {schema}.jobs
-WHERE owner = %(owner)s AND job_id = %(job_id)s AND lease = %(lease)s::uuid
+WHERE owner = %(owner)s AND job_id = %(job_id)s AND lease = %(lease_id)s::uuid
 RETURNING job_id;
 
 -- name: fail
@@ -46,14 +46,14 @@ SET status = CASE WHEN attempts >= %(max_attempts)s::integer THEN 'dead' ELSE 'q
     run_after = clock_timestamp() + make_interval(
         secs => (0.75 + random() / 2) * least(%(max_pause)s::float8, %(pause)s::float8 * 2 ^ least(attempts - 1, 30))
     )
-WHERE owner = %(owner)s AND job_id = %(job_id)s AND lease = %(lease)s::uuid
+WHERE owner = %(owner)s AND job_id = %(job_id)s AND lease = %(lease_id)s::uuid
 RETURNING status;
 
 -- name: release
 -- An attempt that was not made does not count.
 UPDATE {schema}.jobs
 SET status = 'queued', lease = NULL, leased_until = NULL, attempts = attempts - 1
-WHERE owner = %(owner)s AND job_id = %(job_id)s AND lease = %(lease)s::uuid
+WHERE owner = %(owner)s AND job_id = %(job_id)s AND lease = %(lease_id)s::uuid
 RETURNING job_id;
 
 -- name: dead

@@ -39,7 +39,7 @@ class Lease:
 
     @property
     def key(self) -> dict[str, Any]:
-        return {"owner": self.owner, "job_id": self.job_id, "lease": self.lease}
+        return {"owner": self.owner, "job_id": self.job_id, "lease_id": self.lease}
 
 
 @dataclass(frozen=True, slots=True)
