@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -63,10 +64,11 @@ async def test_as_of_searches_what_was_held_true_then(by_words: AsyncScopedMemor
     assert await by_words.search("Lisbon", as_of=first.valid_from - timedelta(seconds=1)) == []
 
 
-async def test_as_of_finds_what_has_expired_since(by_words: AsyncScopedMemory) -> None:
-    saved = await by_words.save("code", "the door code", expires_in=0.01)
+async def test_as_of_brings_nothing_back_that_has_expired(by_words: AsyncScopedMemory) -> None:
+    saved = await by_words.save("code", "the door code", expires_in=0.3)
     assert keys(await by_words.search("code", as_of=saved.valid_from)) == ["code"]
-    assert await by_words.search("code", as_of=saved.valid_from + timedelta(seconds=1)) == []
+    time.sleep(0.4)
+    assert await by_words.search("code", as_of=saved.valid_from) == []
 
 
 async def test_between_confines_to_what_happened_then(by_words: AsyncScopedMemory) -> None:
@@ -161,6 +163,17 @@ async def test_a_question_is_compared_by_meaning_also_without_its_common_words(u
     await user.save("dog", "a dog")
     [hit] = await user.search("Which food does the puppy Rex have?")
     assert hit.similarity == pytest.approx(0.7454, abs=2e-3), "of the whole question: a pet, a food, and else"
+
+
+async def test_what_was_saved_without_an_embedder_gets_its_vector_when_it_is_saved_again(
+    user: AsyncScopedMemory, memory: AsyncMemory, embedder: TopicEmbedder
+) -> None:
+    plain = memory.for_user(user.owner.removeprefix("user:"))
+    assert (await plain.save("pet", "a dog")).embedded is False
+    again = await user.save("pet", "a dog")
+    assert (again.version, again.outcome, again.embedded) == (1, "unchanged", True)
+    assert (await user.search("puppy"))[0].similarity == pytest.approx(1, abs=1e-3)
+    assert (await plain.save("pet", "a dog")).embedded is True, "it is not taken away"
 
 
 async def test_search_many_answers_each_question_as_search_does(user: AsyncScopedMemory) -> None:

@@ -31,7 +31,7 @@ FROM (
         AND valid_from <= coalesce(%(as_of)s::timestamptz, 'infinity')
         AND (valid_to IS NULL OR valid_to > %(as_of)s::timestamptz)
 ) AS m
-WHERE (m.expires_at IS NULL OR m.expires_at > coalesce(%(as_of)s::timestamptz, now()))
+WHERE (m.expires_at IS NULL OR m.expires_at > now())
     AND (%(namespace)s::text[] = '{{}}' OR m.namespace[1:cardinality(%(namespace)s::text[])] = %(namespace)s::text[])
     AND (%(since)s::timestamptz IS NULL OR coalesce(m.occurred_at, m.valid_from) >= %(since)s::timestamptz)
     AND (%(until)s::timestamptz IS NULL OR coalesce(m.occurred_at, m.valid_from) < %(until)s::timestamptz)

@@ -38,6 +38,13 @@ latest AS MATERIALIZED (
         expires_at = target.expires_at,
         lifetime = CASE WHEN m.expires_at IS NOT DISTINCT FROM target.expires_at THEN m.lifetime END,
         importance = CASE WHEN outcome = 'closed' THEN m.importance ELSE greatest(m.importance, %(importance)s::real) END,
+        -- Saved once more, now that there is an embedder.
+        embedding = CASE WHEN outcome = 'unchanged' AND m.embedding IS NULL
+            THEN %(embedding)s::text::{vector}.halfvec ELSE m.embedding
+        END,
+        embedding_model = CASE WHEN outcome = 'unchanged' AND m.embedding IS NULL
+            THEN %(embedding_model)s ELSE m.embedding_model
+        END,
         sources = CASE WHEN outcome = 'closed' OR m.sources @> %(sources)s::text[] THEN m.sources
             ELSE m.sources || %(sources)s::text[]
         END
@@ -46,7 +53,8 @@ latest AS MATERIALIZED (
         AND m.namespace = %(namespace)s::text[]
         AND (m.valid_to IS NULL OR outcome = 'closed' AND place.at IS NOT NULL)
         AND (
-            outcome <> 'unchanged' OR m.expires_at IS DISTINCT FROM target.expires_at
+            outcome <> 'unchanged' OR m.embedding IS NULL AND %(embedding)s::text IS NOT NULL
+            OR m.expires_at IS DISTINCT FROM target.expires_at
             OR m.importance < %(importance)s::real OR NOT m.sources @> %(sources)s::text[]
         )
     RETURNING {memory_columns}, true AS alive, true AS same, target.outcome

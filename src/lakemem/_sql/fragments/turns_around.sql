@@ -5,4 +5,4 @@ WHERE %(neighbors)s::bigint > 0 AND m.owner = hit.owner AND m.thread_id = hit.th
     AND m.position BETWEEN hit.position - %(neighbors)s::bigint AND hit.position + %(neighbors)s::bigint
     AND m.position <> hit.position AND m.valid_from <= coalesce(%(as_of)s::timestamptz, 'infinity')
     AND (m.valid_to IS NULL OR m.valid_to > %(as_of)s::timestamptz)
-    AND (m.expires_at IS NULL OR m.expires_at > coalesce(%(as_of)s::timestamptz, now()))
+    AND (m.expires_at IS NULL OR m.expires_at > now())
