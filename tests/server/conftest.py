@@ -69,11 +69,15 @@ def serve(target: Lakebase) -> Serve:
     @asynccontextmanager
     async def begun(agent: Any, **options: Any) -> AsyncIterator[Served]:
         options.setdefault("drain", 0.5)
-        async with AsyncMemory(target) as memory:
-            app = create_app(agent, memory=memory, **options)
-            async with listening(app) as url, httpx.AsyncClient(base_url=url, timeout=20) as http:
-                async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as openai:
-                    yield Served(app, url, http, openai, memory)
+        memory = AsyncMemory(target)
+        app = create_app(agent, memory=memory, **options)
+        async with (
+            memory,
+            listening(app) as url,
+            httpx.AsyncClient(base_url=url, timeout=20) as http,
+            AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as openai,
+        ):
+            yield Served(app, url, http, openai, memory)
 
     return begun
 

@@ -86,7 +86,7 @@ async def test_the_clients_own_resumption_of_a_stream(serve: Serve) -> None:
         response_id, cursor = events[0].response.id, events[-1].sequence_number  # type: ignore[union-attr]
         async with served.openai.responses.stream(response_id=response_id, starting_after=cursor) as stream:
             rest = [event async for event in stream]
-        assert [event.sequence_number for event in rest][0] == cursor + 1
+        assert rest[0].sequence_number == cursor + 1
         assert (await stream.get_final_response()).output_text == WORDS
 
 

@@ -112,9 +112,7 @@ class Answer:
         if kind == "error" or (kind is None and event.get("error")):
             self._fail(event.get("error") or event)
             return []
-        if isinstance(kind, str) and (kind == "message" or not kind.startswith("response.")) and _is_item(event):
-            return self._item(event)
-        return self._part(event)
+        return self._item(event) if _is_item(event) else self._part(event)
 
     def _part(self, event: Event) -> list[Event]:
         kind, item = event.get("type"), event.get("item")
@@ -206,7 +204,10 @@ def standing(events: Iterable[RunEvent]) -> list[tuple[int, Item]]:
 
 
 def _is_item(given: Mapping[str, Any]) -> bool:
-    return any(name in given for name in ("role", "content", "call_id", "summary"))
+    """Whether it is an item itself, and no event about one."""
+    if str(given.get("type", "message")).startswith("response."):
+        return False
+    return any(name in given for name in ("role", "call_id", "summary"))
 
 
 def _named(item: Item) -> Item:
