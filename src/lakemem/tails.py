@@ -11,13 +11,13 @@ import contextlib
 import logging
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from lakemem.connecting import Connector
-from lakemem.errors import LakememError, RunNotFoundError
+from lakemem.errors import RunNotFoundError
 from lakemem.operations import Operation, together
 from lakemem.operations.runs import Page, mark_of, moved, notify, page
 from lakemem.pulse import Pulse
@@ -110,6 +110,8 @@ class RunTails:
         self._poll_bell = asyncio.Event()
         self._marks: dict[str, None] = {}
         self._marks_bell = asyncio.Event()
+        self._announced_at = 0.0
+        self._pause = FIRST_POLL
         self._hears = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -128,7 +130,7 @@ class RunTails:
         self._loop = asyncio.get_running_loop()
         self.pulse.start()
         for work in (self._refresh, self._poll, self._announce):
-            self._tasks.append(self._loop.create_task(work()))
+            self._tasks.append(self._loop.create_task(_repeat(work)))
 
     async def close(self) -> None:
         if self._loop is None:
@@ -250,17 +252,13 @@ class RunTails:
 
     async def _refresh(self) -> None:
         """Read what is new of the runs that others have appended to: of all of them at once."""
-        while True:
-            await self._stale_bell.wait()
-            self._stale_bell.clear()
-            try:
-                await self._refresh_all()
-            except OUTAGES:
-                self._stale_bell.set()
-                await asyncio.sleep(_PAUSE)
-            except LakememError:
-                logger.exception("events of runs could not be read")
-                await asyncio.sleep(_PAUSE)
+        await self._stale_bell.wait()
+        self._stale_bell.clear()
+        try:
+            await self._refresh_all()
+        except OUTAGES:
+            self._stale_bell.set()
+            raise
 
     async def _refresh_all(self) -> None:
         while self._stale:
@@ -291,20 +289,11 @@ class RunTails:
     async def _poll(self) -> None:
         """Look how far all runs have come: now and then while notifications are heard, else the more often the more
         goes on."""
-        pause = FIRST_POLL
-        while True:
-            self._poll_bell.clear()
-            try:
-                has_moved = await self._look()
-            except OUTAGES:
-                has_moved = False
-            except LakememError:
-                logger.exception("how far runs have come could not be read")
-                has_moved = False
-            pause = FIRST_POLL if has_moved else min(pause * 1.5, LONGEST_POLL)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(HEARING_POLL if self._hears else pause):
-                    await self._poll_bell.wait()
+        self._poll_bell.clear()
+        self._pause = FIRST_POLL if await self._look() else min(self._pause * 1.5, LONGEST_POLL)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HEARING_POLL if self._hears else self._pause):
+                await self._poll_bell.wait()
 
     async def _look(self) -> bool:
         if not self._watches:
@@ -318,22 +307,32 @@ class RunTails:
 
     async def _announce(self) -> None:
         """Tell other processes: at once after a pause, then what has gathered."""
-        sent_at = 0.0
-        while True:
-            await self._marks_bell.wait()
-            await asyncio.sleep(max(0.0, sent_at + NOTIFY_GAP - monotonic()))
-            self._marks_bell.clear()
-            sent_at = monotonic()
-            marks = list(self._marks)
-            self._marks.clear()
-            try:
-                for begin in range(0, len(marks), PAYLOAD_MARKS):
-                    await self._run(notify(" ".join([self._name, "moved", *marks[begin : begin + PAYLOAD_MARKS]])))
-            except LakememError as error:
-                self._marks.update(dict.fromkeys(marks))
-                self._marks_bell.set()
-                logger.debug("a notification was not sent: %s", error)
-                await asyncio.sleep(_PAUSE)
+        await self._marks_bell.wait()
+        await asyncio.sleep(max(0.0, self._announced_at + NOTIFY_GAP - monotonic()))
+        self._marks_bell.clear()
+        self._announced_at = monotonic()
+        marks = list(self._marks)
+        self._marks.clear()
+        try:
+            for begin in range(0, len(marks), PAYLOAD_MARKS):
+                await self._run(notify(" ".join([self._name, "moved", *marks[begin : begin + PAYLOAD_MARKS]])))
+        except OUTAGES:
+            self._marks.update(dict.fromkeys(marks))
+            self._marks_bell.set()
+            raise
+
+
+async def _repeat(work: Callable[[], Awaitable[None]]) -> None:
+    """Do a thing again and again. Nothing that goes wrong ends it: tails of this process depend on it."""
+    while True:
+        try:
+            await work()
+        except OUTAGES as error:
+            logger.debug("tails of runs wait for Postgres: %s", error)
+            await asyncio.sleep(_PAUSE)
+        except Exception:
+            logger.exception("tails of runs could not be served")
+            await asyncio.sleep(_PAUSE)
 
 
 def _newest(watch: _Watch) -> Operation[Page | None]:

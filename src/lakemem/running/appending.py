@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lakemem._async.database import AsyncStorage
-from lakemem.errors import LakememError, LeaseLostError, RunError, StorageError
-from lakemem.operations import together
+from lakemem.errors import LeaseLostError, RunError, StorageError
+from lakemem.operations import Operation, together
 from lakemem.operations.running import Ending, Position, Receipt, append
 from lakemem.resilience import OUTAGES
 from lakemem.run_types import RunEvent
@@ -146,67 +147,47 @@ class Appender:
             batch = sorted((each for each in self._dirty.values() if not each.is_closed), key=lambda each: each.key)
             self._dirty.clear()
             if batch:
-                await self._store(batch)
+                await self._store([_Part.of(journal) for journal in batch])
 
     async def _linger(self, seconds: float) -> None:
         if seconds > 0 and not self._urgent.is_set():
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._urgent.wait()
-            except TimeoutError:
-                pass
 
-    async def _store(self, batch: Sequence[Journal]) -> None:
-        parts = [_Part.of(journal) for journal in batch]
+    async def _store(self, parts: Sequence[_Part]) -> None:
+        """Append until it is known what became of it: what is out of order with Postgres is waited for."""
         pause = _FIRST_PAUSE
         while parts := [part for part in parts if not part.journal.is_closed]:
             try:
                 receipts = await self._storage.run(
                     together("running.append", [part.operation(self._lease) for part in parts])
                 )
-            except OUTAGES as error:
-                logger.debug("events wait for Postgres: %s", error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
-                continue
-            except LakememError as error:
-                await self._store_apart(parts, error)
+            except Exception as error:
+                if isinstance(error, OUTAGES) or (isinstance(error, StorageError) and error.retryable):
+                    logger.debug("events wait for Postgres: %s", error)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+                else:
+                    await self._store_apart(parts, error)
+                    return
+            else:
+                self.contact_at = monotonic()
+                for part, receipt in zip(parts, receipts, strict=True):
+                    self._note(part, receipt)
                 return
-            self.contact_at = monotonic()
-            for part, receipt in zip(parts, receipts, strict=True):
-                self._note(part, receipt)
-            return
 
-    async def _store_apart(self, parts: Sequence[_Part], error: LakememError) -> None:
-        """What Postgres refuses of one run does not hold up the others."""
+    async def _store_apart(self, parts: Sequence[_Part], error: Exception) -> None:
+        """What is refused of one run does not hold up the others."""
         if len(parts) > 1:
             for part in parts:
-                await self._store_parts([part])
+                await self._store([part])
             return
-        (part,) = parts
-        if isinstance(error, StorageError) and error.retryable:
-            await asyncio.sleep(_FIRST_PAUSE)
-            await self._store_parts(parts)
-            return
-        journal = part.journal
+        journal = parts[0].journal
         logger.error("the events of a run cannot be stored: %s", error)
-        journal.failure = error if isinstance(error, StorageError) else StorageError(str(error))
+        journal.failure = error if isinstance(error, StorageError) else StorageError("an event cannot be stored")
         journal.is_lost = True
         journal.ring()
-
-    async def _store_parts(self, parts: Sequence[_Part]) -> None:
-        try:
-            receipts = await self._storage.run(
-                together("running.append", [part.operation(self._lease) for part in parts])
-            )
-        except OUTAGES:
-            await asyncio.sleep(_FIRST_PAUSE)
-            await self._store_parts(parts)
-        except LakememError as error:
-            await self._store_apart(parts, error)
-        else:
-            for part, receipt in zip(parts, receipts, strict=True):
-                self._note(part, receipt)
 
     def _note(self, part: _Part, receipt: Receipt) -> None:
         journal = part.journal
@@ -249,5 +230,5 @@ class _Part:
         journal.size -= sum(map(len, texts))
         return cls(journal, texts, None if journal.texts else journal.ending)
 
-    def operation(self, lease: float):  # type: ignore[no-untyped-def]
+    def operation(self, lease: float) -> Operation[Receipt]:
         return append(self.journal.position, self.texts, lease=lease, ending=self.ending)

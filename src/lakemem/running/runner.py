@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from typing import Literal, TypeAlias
 
 from lakemem._async.memory import AsyncMemory
-from lakemem.errors import ConfigurationError, InvalidInputError, LakememError, LeaseLostError, RunError
+from lakemem.errors import ConfigurationError, InvalidInputError, LeaseLostError, RunError
 from lakemem.operations import running
 from lakemem.operations.running import Claimed, Ending, Position
 from lakemem.operations.runs import check_attempts
@@ -212,14 +213,12 @@ class AsyncRunner:
             except OUTAGES as error:
                 logger.debug("the runner waits for Postgres: %s", error)
                 await asyncio.sleep(_PAUSE)
-            except LakememError:
+            except Exception:
                 logger.exception("runs could not be claimed")
                 await asyncio.sleep(_PAUSE)
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll * random.uniform(0.85, 1.15)):  # noqa: S311
                     await self._bell.wait()
-            except TimeoutError:
-                pass
 
     async def _claim_due(self) -> None:
         """Claim until nothing is due, or there is no room."""
