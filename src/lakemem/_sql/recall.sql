@@ -14,37 +14,35 @@ SELECT
     set_config('lakemem.also_read', %(also_read)s::text[]::text, true);
 
 -- name: rows
--- What a search is confined to: what was current then, of the owner and of the scopes that it also reads.
+-- What a search is confined to: what was current then, of the owner and of the scopes that it also reads. The columns
+-- are named, for each one that is read of every row takes its time.
 SELECT
     m.ctid AS place, m.owner, m.thread_id, m.position, m.length, m.tsv, m.embedding_model, m.embedding,
     m.next_embedding_model, m.next_embedding
 FROM (
-    SELECT ctid, * FROM {schema}.memories
+    SELECT {searched_columns} FROM {schema}.memories
     WHERE owner = %(owner)s AND valid_to IS NULL AND valid_from <= coalesce(%(as_of)s::timestamptz, 'infinity')
     UNION ALL
-    SELECT ctid, * FROM {schema}.memories
+    SELECT {searched_columns} FROM {schema}.memories
     WHERE %(as_of)s::timestamptz IS NOT NULL AND owner = %(owner)s
         AND valid_from <= %(as_of)s::timestamptz AND valid_to > %(as_of)s::timestamptz
     UNION ALL
-    SELECT ctid, * FROM {schema}.memories
+    SELECT {searched_columns} FROM {schema}.memories
     WHERE %(also_read)s::text[] <> '{{}}' AND owner = ANY (%(also_read)s::text[]) AND owner <> %(owner)s
         AND valid_from <= coalesce(%(as_of)s::timestamptz, 'infinity')
         AND (valid_to IS NULL OR valid_to > %(as_of)s::timestamptz)
 ) AS m
 WHERE (m.expires_at IS NULL OR m.expires_at > now())
-    AND (%(namespace)s::text[] = '{{}}' OR m.namespace[1:cardinality(%(namespace)s::text[])] = %(namespace)s::text[])
+    AND (%(depth)s::integer = 0 OR m.namespace[1:%(depth)s::integer] = %(namespace)s::text[])
     AND (%(since)s::timestamptz IS NULL OR coalesce(m.occurred_at, m.valid_from) >= %(since)s::timestamptz)
     AND (%(until)s::timestamptz IS NULL OR coalesce(m.occurred_at, m.valid_from) < %(until)s::timestamptz)
     -- Looked up where it is asked for: to read the last columns of every row would take as long as the search itself.
-    AND (
-        (%(filter)s::jsonb = '{{}}' AND %(conditions)s::jsonb = '[]' AND %(kind)s::text IS NULL)
-        OR EXISTS (
-            SELECT
-            FROM {schema}.memories AS whole
-            WHERE whole.ctid = m.ctid AND whole.metadata @> %(filter)s::jsonb
-                AND whole.kind = coalesce(%(kind)s::text, whole.kind) AND {matches}
-        )
-    );
+    AND (NOT %(narrowed)s::boolean OR EXISTS (
+        SELECT
+        FROM {schema}.memories AS whole
+        WHERE whole.ctid = m.ctid AND whole.metadata @> %(filter)s::jsonb
+            AND whole.kind = coalesce(%(kind)s::text, whole.kind) AND {matches}
+    ));
 
 -- name: search
 -- For each question the best memories. The dense arm is the distance of the vectors; the lexical arm the rarity of
@@ -223,16 +221,17 @@ SELECT
     NULL::bigint, NULL::text[], around.turns::text
 FROM asked
 CROSS JOIN LATERAL (
-    SELECT m.place, m.owner, m.thread_id, m.position, -m.distance AS similarity
+    SELECT place, owner, thread_id, position, -distance AS similarity
     FROM (
         SELECT
             m.place, m.owner, m.thread_id, m.position,
             {vector_of_m} OPERATOR({vector}.<#>) asked.whole AS distance
         FROM ({recall.rows}) AS m
-    ) AS m
-    WHERE m.distance <= -coalesce(%(min_similarity)s::float8, '-infinity')
-    ORDER BY m.distance
-    LIMIT %(limit)s::bigint
+        ORDER BY distance
+        LIMIT %(limit)s::bigint
+    ) AS nearest
+    -- Of those in their order; on every row it would be a second distance. A row without a vector has none.
+    WHERE distance <= -coalesce(%(min_similarity)s::float8, '-infinity')
 ) AS hit
 CROSS JOIN LATERAL (SELECT * FROM {schema}.memories WHERE ctid = hit.place LIMIT 1) AS m
 LEFT JOIN LATERAL ({turns_around}) AS around ON true

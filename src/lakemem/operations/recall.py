@@ -120,6 +120,7 @@ def search(
     """
     arms = _arms(ranking, has_vectors=any(question.dense is not None for question in questions))
     since, until = _period(between)
+    labels = check_namespace(namespace)
     return Operation(
         statement="recall.nearest" if ranking.is_nearest and arms == ("dense",) else "recall.search",
         first="recall.settings",
@@ -129,7 +130,9 @@ def search(
             "also_read": list(also_read),
             "questions": json.dumps([_asked(number, question) for number, question in enumerate(questions)]),
             "model": model,
-            "namespace": check_namespace(namespace),
+            "namespace": labels,
+            "depth": len(labels),
+            "narrowed": bool(filter) or conditions != NO_CONDITIONS or kind is not None,
             "filter": encode_metadata({} if filter is None else filter, "filter"),
             "conditions": conditions,
             "kind": _kind(kind),
