@@ -253,6 +253,7 @@ OF_NOBODY = {
     "store.owners_of_expired",
     "sweeping.threads",
     "sweeping.owners_of_old_writes",
+    "sweeping.ended_runs",
     "consolidating.next_owner",
     "reembedding.counts",
     "reembedding.unfilled",
@@ -271,7 +272,7 @@ def test_the_statements_of_owners_are_found() -> None:
     assert {name.partition(".")[0] for name in OF_OWNERS} >= {"threads", "memories", "checkpoints", "store", "writes"}
 
 
-SEARCHES = sorted(name for name in OF_OWNERS if name.startswith("recall.") or "store" in name and "search" in name)
+SEARCHES = sorted(name for name in OF_OWNERS if name.startswith("recall.") or ("store" in name and "search" in name))
 
 
 def settle(connection: psycopg.Connection[Any]) -> None:

@@ -80,8 +80,8 @@ if TYPE_CHECKING:
     from lakemem.types import Extraction as Extraction
     from lakemem.types import Health as Health
     from lakemem.types import Hit as Hit
-    from lakemem.types import KnownMemory as KnownMemory
     from lakemem.types import Imported as Imported
+    from lakemem.types import KnownMemory as KnownMemory
     from lakemem.types import MemoryRecord as MemoryRecord
     from lakemem.types import Message as Message
     from lakemem.types import Proposal as Proposal

@@ -20,7 +20,6 @@ from lakemem.protocols import Embedder
 from lakemem.validation import MAX_DIMENSIONS as MAX_DIMENSIONS
 
 
-
 class CallableEmbedder:
     """Makes an embedder of any function.
 

@@ -185,12 +185,16 @@ class Swept:
         checkpoints: checkpoints that a retention does not keep.
         memories: memories that had expired, with their versions.
         marks: marks of writes that nobody repeats any more.
+        runs: runs that ended long ago, with their events.
+        run_events: events of runs that ended some time ago.
     """
 
     threads: int = 0
     checkpoints: int = 0
     memories: int = 0
     marks: int = 0
+    runs: int = 0
+    run_events: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

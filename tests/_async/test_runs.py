@@ -19,6 +19,7 @@ from lakemem import (
     RunError,
     RunFailure,
     RunNotFoundError,
+    Swept,
     ThreadBusyError,
 )
 from lakemem.operations import running
@@ -538,3 +539,35 @@ async def test_what_is_told_to_whoever_listens_names_nobody(
         payloads = [note.payload for note in connection.notifies(timeout=1, stop_after=2)]
     assert [payload.split()[1] for payload in payloads] == ["queued", "moved"]
     assert not any("secret" in payload or "alice" in payload for payload in payloads)
+
+
+async def test_a_sweep_removes_old_runs_and_the_events_of_others(
+    alice: AsyncScopedMemory, bob: AsyncScopedMemory, workers: Workers, target: Lakebase, memory: AsyncMemory
+) -> None:
+    made = {}
+    for user in (alice, bob):
+        for days in (0, 10, 40):
+            run_id = (await user.runs.create({})).run_id
+            await workers.append(await workers.claimed(user.owner), "{}", "{}", ending=Ending(outcome="completed"))
+            Rows(target, user.owner)(
+                "UPDATE lakemem.runs SET completed_at = now() - make_interval(days => %s) WHERE run_id = %s",
+                days,
+                run_id,
+            )
+            made[user.owner, days] = run_id
+        begun = (await user.runs.create({})).run_id
+        await workers.append(await workers.claimed(user.owner), "{}")
+        made[user.owner, -1] = begun
+    assert await memory.sweep() == Swept(runs=2, run_events=4)
+    assert await memory.sweep() == Swept()
+    for user in (alice, bob):
+        assert await user.runs.get(made[user.owner, 40]) is None
+        assert await status_of(user, made[user.owner, 10]) == "completed"
+        with pytest.raises(CursorExpiredError):
+            await user.runs.events(made[user.owner, 10])
+        assert len(await user.runs.events(made[user.owner, 0])) == 2
+        assert len(await user.runs.events(made[user.owner, -1])) == 1
+    assert (await memory.sweep(keep_runs=None, keep_run_events=None)) == Swept()
+    assert (await memory.sweep(keep_runs=1e-6)).runs == 4
+    with pytest.raises(InvalidInputError):
+        await memory.sweep(keep_runs=0)

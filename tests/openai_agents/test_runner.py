@@ -312,7 +312,14 @@ async def test_recall_is_bounded_as_the_caller_says(memory: AsyncMemory) -> None
     [line] = await lines(Recall(max_tokens=80))
     assert json.loads(line)["value"].startswith("Tea fact ")
     assert await lines(Recall(max_tokens=10)) == []
-    for wrong in ({"limit": -1}, {"max_tokens": -1}, {"deadline": 0}, {"deadline": None}, {"min_similarity": 2}, {"namespace": "drinks"}):
+    for wrong in (
+        {"limit": -1},
+        {"max_tokens": -1},
+        {"deadline": 0},
+        {"deadline": None},
+        {"min_similarity": 2},
+        {"namespace": "drinks"},
+    ):
         with pytest.raises(InvalidInputError):
             Recall(**wrong)  # type: ignore[arg-type]
 

@@ -128,9 +128,14 @@ class AsyncMemory:
         return await self._storage.health()
 
     async def sweep(
-        self, retention: Retention | None = None, *, progress: Callable[[Swept], None] | None = None
+        self,
+        retention: Retention | None = None,
+        *,
+        keep_runs: float | None = 30 * 86400.0,
+        keep_run_events: float | None = 7 * 86400.0,
+        progress: Callable[[Swept], None] | None = None,
     ) -> Swept:
-        """Remove, of all owners, what has expired, and the checkpoints that a retention does not keep.
+        """Remove, of all owners, what has expired, old runs, and the checkpoints that a retention does not keep.
 
         Nobody sees what has expired; this gives its room back. It goes in batches, each of them one transaction,
         beside all that goes on, and may be stopped and begun again. Run it as the owner of the tables: an app has
@@ -138,9 +143,17 @@ class AsyncMemory:
 
         Args:
             retention: which checkpoints of each thread to keep; by default all.
+            keep_runs: seconds from its end for which a run is kept; None for ever.
+            keep_run_events: seconds from its end for which the events of a run are kept; None as long as the run.
             progress: is told what was removed so far, after each batch.
+
+        Raises:
+            InvalidInputError: a number cannot be.
         """
-        return await AsyncSweep(self._storage, retention, progress).run()
+        sweep = AsyncSweep(
+            self._storage, retention, keep_runs=keep_runs, keep_run_events=keep_run_events, progress=progress
+        )
+        return await sweep.run()
 
     async def consolidate(
         self,

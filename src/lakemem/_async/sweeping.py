@@ -7,22 +7,31 @@ from dataclasses import replace
 
 from lakemem._async.checkpoints import AsyncCheckpoints
 from lakemem._async.database import AsyncStorage
-from lakemem.operations import store, sweeping, threads
+from lakemem.operations import runs, store, sweeping, threads
 from lakemem.operations.sweeping import Place
 from lakemem.types import Retention, Swept
+from lakemem.validation import check_seconds
 
 
 class AsyncSweep:
-    """One walk through the threads, memories and marks of all owners.
+    """One walk through the threads, memories, marks and runs of all owners.
 
     It goes in batches, each of them one transaction, and may be stopped and begun again at any time.
     """
 
     def __init__(
-        self, storage: AsyncStorage, retention: Retention | None, progress: Callable[[Swept], None] | None
+        self,
+        storage: AsyncStorage,
+        retention: Retention | None,
+        *,
+        keep_runs: float | None,
+        keep_run_events: float | None,
+        progress: Callable[[Swept], None] | None,
     ) -> None:
         self._storage = storage
         self._retention = retention
+        self._keep_runs = check_seconds("keep_runs", keep_runs)
+        self._keep_run_events = check_seconds("keep_run_events", keep_run_events)
         self._progress = progress
         self._swept = Swept()
 
@@ -30,6 +39,7 @@ class AsyncSweep:
         await self._sweep_threads()
         await self._sweep_memories()
         await self._sweep_marks()
+        await self._sweep_runs()
         return self._swept
 
     async def _sweep_threads(self) -> None:
@@ -66,7 +76,26 @@ class AsyncSweep:
                 while forgotten := await self._storage.run(sweeping.forget_writes(owner)):
                     self._count(marks=forgotten)
 
-    def _count(self, *, threads: int = 0, checkpoints: int = 0, memories: int = 0, marks: int = 0) -> None:
+    async def _sweep_runs(self) -> None:
+        if (kept := self._keep_runs) is not None:
+            while found := await self._storage.run(sweeping.ended_runs(kept, with_events=False)):
+                for owner, run_ids in found.items():
+                    self._count(runs=await self._storage.run(runs.delete(owner, run_ids)))
+        if (kept := self._keep_run_events) is not None:
+            while found := await self._storage.run(sweeping.ended_runs(kept, with_events=True)):
+                for owner, run_ids in found.items():
+                    self._count(run_events=await self._storage.run(sweeping.forget_run_events(owner, run_ids)))
+
+    def _count(
+        self,
+        *,
+        threads: int = 0,
+        checkpoints: int = 0,
+        memories: int = 0,
+        marks: int = 0,
+        runs: int = 0,
+        run_events: int = 0,
+    ) -> None:
         so_far = self._swept
         self._swept = replace(
             so_far,
@@ -74,6 +103,8 @@ class AsyncSweep:
             checkpoints=so_far.checkpoints + checkpoints,
             memories=so_far.memories + memories,
             marks=so_far.marks + marks,
+            runs=so_far.runs + runs,
+            run_events=so_far.run_events + run_events,
         )
         if self._progress is not None:
             self._progress(self._swept)

@@ -28,3 +28,31 @@ WITH forgotten AS (
     RETURNING write_id
 )
 SELECT count(*) FROM forgotten;
+
+-- name: ended_runs
+-- Those that ended first come first.
+SELECT owner, run_id
+FROM {schema}.runs
+WHERE completed_at < now() - make_interval(secs => %(older_than)s::float8)
+    AND (NOT %(with_events)s::boolean OR first_sequence <= last_sequence)
+ORDER BY completed_at
+LIMIT %(limit)s;
+
+-- name: forget_run_events
+-- The caller holds the rows of the runs. Who asks for what is gone is told so.
+WITH ended AS MATERIALIZED (
+    SELECT run_id FROM {schema}.runs
+    WHERE owner = %(owner)s AND run_id = ANY (%(run_ids)s::text[])
+        AND status NOT IN ('queued', 'in_progress', 'waiting')
+), noted AS (
+    UPDATE {schema}.runs AS r
+    SET first_sequence = r.last_sequence + 1
+    FROM ended
+    WHERE r.owner = %(owner)s AND r.run_id = ended.run_id
+), forgotten AS (
+    DELETE FROM {schema}.run_events AS e
+    USING ended
+    WHERE e.owner = %(owner)s AND e.run_id = ended.run_id
+    RETURNING e.run_id
+)
+SELECT count(*) FROM forgotten;

@@ -128,8 +128,15 @@ class Memory:
         """Say how memory is; it does not raise when Postgres is down."""
         return self._storage.health()
 
-    def sweep(self, retention: Retention | None = None, *, progress: Callable[[Swept], None] | None = None) -> Swept:
-        """Remove, of all owners, what has expired, and the checkpoints that a retention does not keep.
+    def sweep(
+        self,
+        retention: Retention | None = None,
+        *,
+        keep_runs: float | None = 30 * 86400.0,
+        keep_run_events: float | None = 7 * 86400.0,
+        progress: Callable[[Swept], None] | None = None,
+    ) -> Swept:
+        """Remove, of all owners, what has expired, old runs, and the checkpoints that a retention does not keep.
 
         Nobody sees what has expired; this gives its room back. It goes in batches, each of them one transaction,
         beside all that goes on, and may be stopped and begun again. Run it as the owner of the tables: an app has
@@ -137,9 +144,15 @@ class Memory:
 
         Args:
             retention: which checkpoints of each thread to keep; by default all.
+            keep_runs: seconds from its end for which a run is kept; None for ever.
+            keep_run_events: seconds from its end for which the events of a run are kept; None as long as the run.
             progress: is told what was removed so far, after each batch.
+
+        Raises:
+            InvalidInputError: a number cannot be.
         """
-        return Sweep(self._storage, retention, progress).run()
+        sweep = Sweep(self._storage, retention, keep_runs=keep_runs, keep_run_events=keep_run_events, progress=progress)
+        return sweep.run()
 
     def consolidate(
         self,

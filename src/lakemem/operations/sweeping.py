@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lakemem.operations import Operation
+from lakemem.operations import Operation, Rows
 
 SWEEP = "sweep"
 """The owner of whom the policy `sweep` speaks; no user's or scope's owner can be named so."""
 BATCH = 500
+RUNS_AT_ONCE = 50
+"""Each may have many events."""
 MARKS_KEPT = 7 * 86400.0
 """Seconds after which a write is not repeated any more, so that its mark can go."""
 
@@ -60,4 +63,42 @@ def forget_writes(owner: str) -> Operation[int]:
         fallback=0,
         writes=True,
         waits=False,
+    )
+
+
+def ended_runs(older_than: float, *, with_events: bool) -> Operation[dict[str, list[str]]]:
+    """Some of the runs that ended so long ago, by their owners.
+
+    Args:
+        older_than: seconds since their end.
+        with_events: only those whose events are there.
+    """
+
+    def by_owner(rows: Rows) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for owner, run_id in rows:
+            found.setdefault(owner, []).append(run_id)
+        return found
+
+    return Operation(
+        statement="sweeping.ended_runs",
+        owner=SWEEP,
+        parameters={"older_than": older_than, "with_events": with_events, "limit": RUNS_AT_ONCE},
+        parse=by_owner,
+        fallback={},
+        waits=False,
+    )
+
+
+def forget_run_events(owner: str, run_ids: Sequence[str]) -> Operation[int]:
+    """Remove the events of runs that have ended, and say how many."""
+    return Operation(
+        statement="sweeping.forget_run_events",
+        owner=owner,
+        parameters={"owner": owner, "run_ids": list(run_ids)},
+        parse=lambda rows: int(rows[0][0]),
+        fallback=0,
+        writes=True,
+        waits=False,
+        first="runs.hold",
     )
