@@ -128,6 +128,7 @@ class _Results(RunHooks[Any]):
         self._translation = translation
         self._context = context
         self._theirs = theirs
+        self._told = {item.get("call_id") for item in context.earlier[: context.kept]}
 
     async def on_tool_end(self, context: RunContextWrapper[Any], agent: Agent[Any], tool: Tool, result: object) -> None:
         if isinstance(context, ToolContext) and context.tool_call is not None:
@@ -136,11 +137,12 @@ class _Results(RunHooks[Any]):
             await self._theirs.on_tool_end(context, agent, tool, result)
 
     async def _tell(self, call: ResponseFunctionToolCall, result: object) -> None:
-        try:
-            # It is told of by who reads the events of the run, which is not the one who runs it.
-            await asyncio.wait_for(self._translation.call_is_told(call.call_id), TELLING)
-        except TimeoutError:
-            return
+        if call.call_id not in self._told:
+            try:
+                # It is told of by who reads the events of the run, which is not the one who runs it.
+                await asyncio.wait_for(self._translation.call_is_told(call.call_id), TELLING)
+            except TimeoutError:
+                return
         item = cast("Item", dict(ItemHelpers.tool_call_output_item(call, result)))
         for event in self._translation.result(item):
             await self._context.emit(event)
