@@ -110,6 +110,7 @@ class RunTails:
         self._poll_bell = asyncio.Event()
         self._marks: dict[str, None] = {}
         self._marks_bell = asyncio.Event()
+        self._closing = False
         self._announced_at = 0.0
         self._pause = FIRST_POLL
         self._hears = False
@@ -130,11 +131,12 @@ class RunTails:
         self._loop = asyncio.get_running_loop()
         self.pulse.start()
         for work in (self._refresh, self._poll, self._announce):
-            self._tasks.append(self._loop.create_task(_repeat(work)))
+            self._tasks.append(self._loop.create_task(self._repeat(work)))
 
     async def close(self) -> None:
         if self._loop is None:
             return
+        self._closing = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -321,18 +323,18 @@ class RunTails:
             self._marks_bell.set()
             raise
 
-
-async def _repeat(work: Callable[[], Awaitable[None]]) -> None:
-    """Do a thing again and again. Nothing that goes wrong ends it: tails of this process depend on it."""
-    while True:
-        try:
-            await work()
-        except OUTAGES as error:
-            logger.debug("tails of runs wait for Postgres: %s", error)
-            await asyncio.sleep(_PAUSE)
-        except Exception:
-            logger.exception("tails of runs could not be served")
-            await asyncio.sleep(_PAUSE)
+    async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do a thing again and again. Nothing that goes wrong ends it: tails of this process depend on it."""
+        # Not only until it is cancelled: asyncio.wait_for, which a pool waits by, loses that at times (Python 3.11).
+        while not self._closing:
+            try:
+                await work()
+            except OUTAGES as error:
+                logger.debug("tails of runs wait for Postgres: %s", error)
+                await asyncio.sleep(_PAUSE)
+            except Exception:
+                logger.exception("tails of runs could not be served")
+                await asyncio.sleep(_PAUSE)
 
 
 def _newest(watch: _Watch) -> Operation[Page | None]:

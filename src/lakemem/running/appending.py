@@ -105,6 +105,7 @@ class Appender:
         self._dirty: dict[tuple[str, str], Journal] = {}
         self._wanted = asyncio.Event()
         self._urgent = asyncio.Event()
+        self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self.contact_at = monotonic()
 
@@ -112,6 +113,7 @@ class Appender:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self) -> None:
+        self._stopping = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -138,7 +140,7 @@ class Appender:
 
     async def _run(self) -> None:
         began = 0.0
-        while True:
+        while not self._stopping:
             await self._wanted.wait()
             await self._linger(began + self._delay - monotonic())
             began = monotonic()
@@ -158,7 +160,7 @@ class Appender:
     async def _store(self, parts: Sequence[_Part]) -> None:
         """Append until it is known what became of it: what is out of order with Postgres is waited for."""
         pause = _FIRST_PAUSE
-        while parts := [part for part in parts if not part.journal.is_closed]:
+        while not self._stopping and (parts := [part for part in parts if not part.journal.is_closed]):
             try:
                 receipts = await self._storage.run(
                     together("running.append", [part.operation(self._lease) for part in parts])

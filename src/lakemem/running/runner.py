@@ -312,9 +312,11 @@ class _Execution:
             stopped = loop.create_task(self._stopped.wait())
             await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
-            if not task.done():
-                task.cancel()
-                await asyncio.wait([task], timeout=self._grace)
+            for _ in range(2):
+                # Twice: what it awaits may lose the first (Python 3.11).
+                if not task.done():
+                    task.cancel()
+                    await asyncio.wait([task], timeout=self._grace / 2)
             if not task.done():
                 logger.warning("a handler goes on although its run was %s: it is left to itself", self._reason)
         finally:
