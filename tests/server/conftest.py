@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import httpx
@@ -25,8 +26,11 @@ class Served:
     app: Starlette
     url: str
     http: httpx.AsyncClient
-    openai: AsyncOpenAI
     memory: AsyncMemory
+
+    @cached_property
+    def openai(self) -> AsyncOpenAI:
+        return AsyncOpenAI(base_url=self.url, api_key="none", max_retries=0)
 
     async def ask(self, text: Any = "Hello", **fields: Any) -> httpx.Response:
         return await self.http.post("/responses", json={"input": text, **fields})
@@ -74,10 +78,13 @@ def serve(target: Lakebase) -> Serve:
         async with (
             memory,
             listening(app) as url,
-            httpx.AsyncClient(base_url=url, timeout=20) as http,
-            AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as openai,
+            # No certificates are read: they take longer than many a test.
+            httpx.AsyncClient(base_url=url, timeout=20, verify=False) as http,
         ):
-            yield Served(app, url, http, openai, memory)
+            served = Served(app, url, http, memory)
+            yield served
+            if "openai" in vars(served):
+                await served.openai.close()
 
     return begun
 
