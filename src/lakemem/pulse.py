@@ -17,7 +17,7 @@ import psycopg
 
 from lakemem._sql import bind_statements
 from lakemem.connecting import Connector
-from lakemem.errors import LakememError
+from lakemem.errors import ConfigurationError, LakememError
 from lakemem.operations.runs import channel_of
 from lakemem.sqlstate import refused_login
 from lakemem.waiting import monotonic
@@ -112,10 +112,20 @@ class Pulse:
         if self._thread.is_alive():
             self._thread.join()
 
-    def keep(self, leases: Leases | None) -> None:
-        """Renew leases from now on; None for no more."""
+    def keep(self, leases: Leases) -> None:
+        """Renew leases from now on.
+
+        Raises:
+            ConfigurationError: it renews those of another worker.
+        """
+        if self._leases is not None:
+            raise ConfigurationError("this memory has a runner already: one is enough, with a higher concurrency")
         self._leases = leases
-        self._lock_held = self._lock_held and leases is not None
+
+    def release(self) -> None:
+        """Renew no more; the lock goes with the connection."""
+        self._leases = None
+        self._lock_held = False
 
     def beat(self) -> None:
         """Renew the leases now, and look for what is to be cancelled."""
@@ -180,7 +190,8 @@ class Pulse:
             return
         found = Beat([], [])
         for owner, attempts in _by_owner(leases.attempts).items():
-            with connection.transaction(), connection.pipeline():
+            # A pipeline is one transaction, without BEGIN and COMMIT.
+            with connection.pipeline():
                 connection.execute(self._set_owner, {"owner": owner})
                 cursor = connection.execute(
                     self._beat_statement,

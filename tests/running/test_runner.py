@@ -23,8 +23,10 @@ from lakemem import (
     Run,
     RunError,
     RunFailure,
+    StorageUnavailableError,
 )
 from lakemem.running import runner as runner_module
+from tests.conftest import connect
 from tests.support.proxy import Proxy
 from tests.support.rows import Rows
 
@@ -460,6 +462,45 @@ async def test_a_thousand_idle_tails_cost_next_to_nothing(memory: AsyncMemory, t
             for tail in tails:
                 tail.cancel()
             await asyncio.gather(*tails, return_exceptions=True)
+
+
+async def test_a_memory_has_one_runner_at_a_time(memory: AsyncMemory, run_with: RunWith) -> None:
+    first = await run_with(count)
+    with pytest.raises(ConfigurationError):
+        await AsyncRunner(memory, count).start()
+    await first.stop(0)
+    await run_with(count)
+
+
+async def test_a_worker_whose_own_connection_is_gone_keeps_its_runs(
+    alice: AsyncScopedMemory, run_with: RunWith, target: Lakebase, memory: AsyncMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def handle(attempt: Attempt) -> None:
+        await asyncio.sleep(2.5)
+        await attempt.emit({"n": attempt.number})
+
+    await run_with(handle, lease=1.5)
+    run = await alice.runs.create({})
+    while (await alice.runs.get(run.run_id)).attempt == 0:  # type: ignore[union-attr]
+        await asyncio.sleep(0.02)
+
+    def refused(*args: object, **kwargs: object) -> object:
+        raise StorageUnavailableError("no more connections")
+
+    monkeypatch.setattr("lakemem.pulse.Pulse._logged_in", refused)
+    with connect(target) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'lakemem runs' AND datname = current_database()"
+        )
+    async with AsyncMemory(target) as elsewhere:
+        monkeypatch.undo()
+        monkeypatch.setattr(runner_module, "CAUTION", 0.0)
+        monkeypatch.setattr(memory._storage.tails.pulse, "_logged_in", refused)
+        other = AsyncRunner(elsewhere, handle)
+        await other.start()
+        assert await tailed(alice, run) == [(0, 1)]
+        await other.stop(0)
 
 
 async def test_a_memory_that_is_not_open_has_no_runner(target: Lakebase) -> None:

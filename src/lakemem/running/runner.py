@@ -12,7 +12,7 @@ from lakemem._async.memory import AsyncMemory
 from lakemem.errors import ConfigurationError, InvalidInputError, LeaseLostError, RunError
 from lakemem.operations import running
 from lakemem.operations.running import Claimed, Ending, Position
-from lakemem.operations.runs import check_attempts
+from lakemem.operations.runs import check_attempts, mark_of
 from lakemem.pulse import Beat, Leases
 from lakemem.resilience import OUTAGES
 from lakemem.run_types import Run, RunFailure
@@ -77,7 +77,7 @@ class AsyncRunner:
         batch_delay: float = 0.005,
         max_attempts: int = 2,
         pause: float = 1.0,
-        poll: float = 0.6,
+        poll: float = 0.7,
         patience: float = 30.0,
     ) -> None:
         heartbeat = lease / 4 if heartbeat is None else heartbeat
@@ -125,11 +125,11 @@ class AsyncRunner:
             raise ConfigurationError("a runner is started once")
         if not self._memory._storage.is_open:
             raise ConfigurationError("the memory is not open: use `async with`, or call open()")
+        self._tails.pulse.keep(self._leases)
         self._loop = asyncio.get_running_loop()
         self._ticked_at = self._contact_at = monotonic()
         self._tails.start()
         self._tails.observe(self._heard)
-        self._tails.pulse.keep(self._leases)
         self._tails.pulse.beat()
         self._appender.start()
         self._tasks = [self._loop.create_task(self._claim_all()), self._loop.create_task(self._watch())]
@@ -157,7 +157,7 @@ class AsyncRunner:
         await asyncio.gather(*self._tasks, *self._works, return_exceptions=True)
         await self._appender.stop()
         self._tails.unobserve(self._heard)
-        self._tails.pulse.keep(None)
+        self._tails.pulse.release()
 
     async def backlog(self) -> int:
         """How many runs of all owners are queued and could begin."""
@@ -171,13 +171,16 @@ class AsyncRunner:
         if kind == "queued":
             self._barren.clear()
             self._bell.set()
-        elif kind == "moved":
-            # One of them may be ours, and cancelled.
+        elif kind == "moved" and any(execution.mark in marks for execution in self._executions.values()):
+            # Not by this process: it may be cancelled.
             self._tails.pulse.beat()
         elif kind == "disconnected":
-            # The lock is gone: another sign of life, until it is back.
-            for execution in self._executions.values():
-                self._appender.touch(execution.journal)
+            self._touch_all()
+
+    def _touch_all(self) -> None:
+        """Give signs of life by appends, where the connection that does so is gone, and with it the lock."""
+        for execution in self._executions.values():
+            self._appender.touch(execution.journal)
 
     def _is_alive(self) -> bool:
         return monotonic() - self._ticked_at < STALL
@@ -203,6 +206,8 @@ class AsyncRunner:
             if self._ticked_at - max(self._contact_at, self._appender.contact_at) > self._patience:
                 for execution in list(self._executions.values()):
                     execution.stop("lost")
+            if not self._tails.pulse.connected_for:
+                self._touch_all()
             await asyncio.sleep(min(1.0, self._patience / 4))
 
     async def _claim_all(self) -> None:
@@ -290,6 +295,7 @@ class _Execution:
         self._grace = GRACE
         self._stopped = asyncio.Event()
         self.journal = journal
+        self.mark = mark_of(claimed.run.run_id)
 
     def stop(self, reason: Reason, *, grace: float = GRACE) -> None:
         """Let the handler end, for the first reason that is given."""
