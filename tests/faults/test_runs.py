@@ -30,7 +30,7 @@ from tests.support.run_history import History, read
 
 WORKER = """
 import asyncio, json, os, signal
-from lakemem import AsyncMemory, AsyncRunner, Lakebase
+from lakemem import AsyncMemory, AsyncRunner, Lakebase, LeaseLostError
 from lakemem.running import runner
 
 runner.CAUTION = float(os.environ.get("CAUTION", runner.CAUTION))
@@ -49,8 +49,8 @@ async def handle(attempt):
             if attempt.request.get("kills") == n:
                 os.kill(os.getpid(), signal.SIGKILL)
             await asyncio.sleep(attempt.request["pause"])
-    except asyncio.CancelledError:
-        note(0, "cancelled")
+    except (asyncio.CancelledError, LeaseLostError):
+        note(0, "stopped")
         raise
 
 async def main():
@@ -197,8 +197,8 @@ async def test_a_worker_that_was_stopped_for_a_while_writes_nothing_when_it_is_b
     got = await tail
     ended = await check(alice, run, workers.history(run), got)
     assert ended.attempt == 2
-    assert '"cancelled"' in workers.logs[0].read_text()
-    assert '"cancelled"' not in workers.logs[1].read_text()
+    assert '"stopped"' in workers.logs[0].read_text()
+    assert '"stopped"' not in workers.logs[1].read_text()
 
 
 def writing(histories: dict[str, History]) -> Callable[[Attempt], object]:
