@@ -16,7 +16,7 @@ from lakemem.run_types import BusyPolicy
 from lakemem.target import Lakebase
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from lakemem.server.app import ASGIApp
 
 VARIABLE = "LAKEMEM_SERVING"
 """Where each process of a server finds what it is to do: with several, they have nothing else from the first one."""
@@ -106,7 +106,7 @@ class Serving:
     """
 
     name: str
-    target: dict[str, str | None] = field(repr=False)
+    target: dict[str, Any] = field(repr=False)
     schema: str | None
     identify: str | None
     task_timeout: float | None

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp as ASGIApp
 
 from lakemem._async.memory import AsyncMemory
 from lakemem._async.runs import AsyncRuns
