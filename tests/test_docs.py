@@ -39,6 +39,7 @@ from lakemem.integrations.openai_agents import LakebaseSession
 from lakemem.integrations.openai_extractor import OpenAIExtractor
 from lakemem.lakebase import CONNECTIONS_PER_CU, PROVISIONED_MAX_CONNECTIONS
 from lakemem.schema import MAX_NAME_BYTES
+from lakemem.server import create_app
 from lakemem.testing import DatabaseFactory, LakebaseEmulator
 from tests.conftest import embedded_server
 from tests.pages import blocks
@@ -196,14 +197,23 @@ PRINTED = {
     "custom_embedder.py": ["Reykjavik: Reykjavik, similarity 0", "Rejkyavik: Reykjavik, similarity 0", "words ()"],
     "mlflow_evaluate.py": ["says_it: 100%", "ada [", "lakemem.memories.save", "bob [", "lakemem.recall.search"],
     "testing_your_agent.py": ["3 passed"],
+    "long_research/demo.py": [
+        "I have read the annual report 2025.\n(the first server is killed)",
+        "(another process goes on)",
+        "On your question: How is Nordlys doing?",
+        "job offers: forty engineers are wanted\nevents: 0 to ",
+        "status: completed",
+    ],
 }
 
 
-@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=name_of)
+@pytest.mark.parametrize(
+    "example", [*sorted(EXAMPLES.glob("*.py")), EXAMPLES / "long_research" / "demo.py"], ids=name_of
+)
 def test_an_example_shows_what_it_promises(machine: Machine, example: Path) -> None:
     runner = ["-m", "pytest", "-p", "no:cacheprovider"] if example.name.startswith("testing_") else []
     printed = rest = machine.run(sys.executable, *runner, str(example))
-    for phrase in PRINTED[example.name]:
+    for phrase in PRINTED[str(example.relative_to(EXAMPLES))]:
         assert phrase in rest, printed
         rest = rest.partition(phrase)[2]
 
@@ -344,6 +354,7 @@ CONFIGURABLE: dict[str, Callable[..., Any]] = {
     "CallableEmbedder": lakemem.CallableEmbedder,
     "OpenAIExtractor": OpenAIExtractor,
     "AsyncMemory.worker": partial(lakemem.AsyncMemory.worker, None),
+    "create_app": create_app,
     "LakebaseSession": LakebaseSession,
     "AsyncLakebaseSaver": AsyncLakebaseSaver,
     "create_memory_tools": lakemem.create_memory_tools,
