@@ -39,7 +39,8 @@ LISTINGS = st.builds(
 COMPARISONS = st.dictionaries(
     st.sampled_from(["$gt", "$gte", "$lt", "$lte", "$eq", "$ne"]), NUMBERS, min_size=1, max_size=2
 )
-EQUAL = NUMBERS | st.sampled_from(["", "a", "b", "10"]) | st.none()
+# In Python, False is 0 and True is 1; in JSON they are not.
+EQUAL = st.sampled_from([-2, -1, 2, -0.5, 1.5, 1e300, "", "a", "b", "10"]) | st.none()
 FILTERS = st.fixed_dictionaries(
     {},
     optional={
