@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import openai
 import psycopg
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
-from lakemem import ConfigurationError, Lakebase, StorageUnavailableError
+from lakemem import AsyncMemory, ConfigurationError, Lakebase, StorageUnavailableError
 from lakemem.server import create_app
 from tests.conftest import connect
 from tests.server.conftest import Serve, greets, said, text_of
@@ -429,6 +432,8 @@ async def test_to_others_a_run_does_not_exist(serve: Serve) -> None:
                 assert (answer.status_code, answer.text) == (404, nothing.text)
         body = {"input": "Hello", "previous_response_id": done["id"]}
         assert (await served.http.post("/responses", json=body, headers=of("bob"))).status_code == 400
+        # Without a token it is nobody's request in particular, and an id is not enough.
+        assert (await served.http.get(path)).status_code == 404
         assert (await served.http.get(path, headers=of("ada"))).json() == done
 
 
@@ -537,14 +542,9 @@ async def test_many_events_to_many_clients_each_once(serve: Serve) -> None:
         assert found == [list(range(cursor + 1, 2_003)) for cursor in cursors]
 
 
-async def test_mounted_in_another_application(serve: Serve) -> None:
-    from contextlib import asynccontextmanager
-
-    from starlette.applications import Starlette
-    from starlette.routing import Mount
-
-    async with serve(greets) as served:
-        inner = create_app(greets, memory=served.memory)
+async def test_mounted_in_another_application(target: Lakebase) -> None:
+    async with AsyncMemory(target) as memory:
+        inner = create_app(greets, memory=memory)
 
         @asynccontextmanager
         async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -558,4 +558,4 @@ async def test_mounted_in_another_application(serve: Serve) -> None:
                 answer = await client.post("/agent/responses", json={"input": "Hello"})
                 assert text_of(answer.json()) == "You said Hello "
         # It was open before, and stays open.
-        assert (await served.memory.health()).status == "ok"
+        assert (await memory.health()).status == "ok"

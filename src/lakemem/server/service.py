@@ -15,7 +15,7 @@ from types import FrameType
 
 from lakemem._async.memory import AsyncMemory
 from lakemem._async.runs import AsyncRuns
-from lakemem.context import TOKEN_HEADER, Identify, resolve_context, resolve_user_id
+from lakemem.context import Identify, resolve_context, resolve_user_id
 from lakemem.errors import InvalidInputError, QueueFullError
 from lakemem.operations.runs import owner_of
 from lakemem.responses import new_id
@@ -126,7 +126,7 @@ class Service:
             IdentityError: deployed, and no verified user.
         """
         user_id = await asyncio.to_thread(resolve_user_id, user_id=claimed, headers=headers, identify=self._identify)
-        if claimed or self._verifies(headers):
+        if claimed or self._verifies:
             return self._memory.for_user(user_id).runs
         owner = await self._memory._storage.run(owner_of(run_id))
         return self._memory.for_user(user_id if owner is None else owner.partition(":")[2]).runs
@@ -174,11 +174,10 @@ class Service:
             del self._headers[run_id]
         return Begun(runs, run, -1)
 
-    def _verifies(self, headers: Mapping[str, str]) -> bool:
-        """Whether the user of a request is who its token says, rather than who it claims to be."""
-        return bool(os.environ.get("DATABRICKS_APP_NAME")) or (
-            self._identify is not None and bool(headers.get(TOKEN_HEADER))
-        )
+    @property
+    def _verifies(self) -> bool:
+        """Whether users are verified here, rather than taken for who they claim to be."""
+        return self._identify is not None or bool(os.environ.get("DATABRICKS_APP_NAME"))
 
     def _thread_of(self, asked: Asked, resolved: str, previous: Run | None) -> str:
         if previous is None or previous.thread_id is None:
