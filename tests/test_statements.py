@@ -211,6 +211,8 @@ def explain(connection: psycopg.Connection[Any], parameters: list[str], mode: st
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
+    if plan.get("One-Time Filter") == "false":
+        return  # what stands below is never run
     for part in plan.get("Plans", ()):
         yield from nodes(part)
 
