@@ -12,7 +12,7 @@ from lakemem.commands.objects import embedder_of
 from lakemem.commands.targets import add_target, connected, target_of
 from lakemem.importing import Mem0Importer, Source
 from lakemem.schema import schema_name
-from lakemem.validation import check_identifier
+from lakemem.scopes import scope_owner, user_owner
 
 
 def add(sources: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -76,5 +76,5 @@ def run(options: argparse.Namespace) -> int:
 def _everything(options: argparse.Namespace) -> str | None:
     """Whose all of it becomes, where that is said."""
     if options.user is not None:
-        return f"user:{check_identifier('user', options.user)}"
-    return None if options.scope is None else f"scope:{check_identifier('scope', options.scope)}"
+        return user_owner(options.user, "user")
+    return None if options.scope is None else scope_owner(options.scope)

@@ -14,8 +14,8 @@ from lakemem.errors import ConfigurationError
 from lakemem.lakebase import LakebaseCredentials
 from lakemem.protocols import Embedder
 from lakemem.schema import schema_name
+from lakemem.scopes import scope_owner, user_owner
 from lakemem.target import DEFAULT_LAKEBASE_DATABASE, Lakebase
-from lakemem.validation import check_identifier
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -272,8 +272,8 @@ def _owner(user: str | None, scope: str | None) -> str:
     if user is not None and scope is not None:
         raise ConfigurationError("the data is one user's or one scope's: give user= or scope=")
     if user is not None:
-        return f"user:{check_identifier('user', user)}"
-    return f"scope:{check_identifier('scope', DEFAULT_SCOPE if scope is None else scope)}"
+        return user_owner(user, "user")
+    return scope_owner(DEFAULT_SCOPE if scope is None else scope)
 
 
 def _pool(class_name: str, left: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from lakemem.operations import jobs, memories
 from lakemem.operations.jobs import Unembedded
 from lakemem.operations.memories import Embedded
 from lakemem.protocols import Embedder
-from lakemem.validation import check_identifier
+from lakemem.scopes import scope_owner, user_owner
 
 NO_TEXT = "that have no text"
 NO_VECTORS = "vectors that are no vectors of numbers"
@@ -103,8 +103,8 @@ class Mem0Importer:
             return self._everything
         if named.user_id is not None:
             user = named.user_id if self._users is None else self._users.get(named.user_id)
-            return None if user is None else f"user:{check_identifier('user_id', user)}"
-        return None if named.agent_id is None else f"scope:{check_identifier('agent_id', named.agent_id)}"
+            return None if user is None else user_owner(user)
+        return None if named.agent_id is None else scope_owner(named.agent_id, "agent_id")
 
     def _move(self, owner: str, named: Mem0Owner) -> Report:
         """A memory becomes a version, unless it was written or deleted here since."""

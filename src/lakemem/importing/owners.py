@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lakemem.errors import ConfigurationError
-from lakemem.validation import check_identifier
+from lakemem.scopes import scope_owner, user_owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +49,9 @@ class Owners:
                 "a metadata key, or a list of users)"
             )
         if user is not None:
-            return cls(everything=f"user:{check_identifier('user', user)}")
+            return cls(everything=user_owner(user, "user"))
         if scope is not None:
-            return cls(everything=f"scope:{check_identifier('scope', scope)}")
+            return cls(everything=scope_owner(scope))
         return cls(pattern=_compiled(pattern), metadata_key=metadata_key, users=users)
 
     def owner_of(self, name: str, named: Sequence[str] = ()) -> str | None:
@@ -65,7 +65,7 @@ class Owners:
         found = self._found(name, named)
         if found is not None and self.users is not None:
             found = self.users.get(found)
-        return None if found is None else f"user:{check_identifier('user_id', found)}"
+        return None if found is None else user_owner(found)
 
     def _found(self, name: str, named: Sequence[str]) -> str | None:
         if named:

@@ -13,6 +13,7 @@ from typing import Any, cast, get_args
 
 from lakemem.errors import ConflictError, InvalidInputError, MemoryNotFoundError
 from lakemem.operations import Operation, Rows
+from lakemem.operations.recall import NO_CONDITIONS
 from lakemem.operations.records import record
 from lakemem.types import DuplicatePolicy, MemoryKind, MemoryRecord
 from lakemem.validation import (
@@ -30,8 +31,6 @@ from lakemem.validation import (
     encode_metadata,
     indexable,
 )
-
-NO_CONDITIONS = "[]"
 
 _CONTENT = uuid.UUID("6b1d6a1e-6a0f-5d0b-9c5e-3c1f0b7d9a42")
 _IDEMPOTENCY_KEYS = uuid.UUID("0f9a3a52-3f0e-5c1c-8d53-7b9c3f0f6f11")
