@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import time
 from collections.abc import Callable
 
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 
-async def areceive(server: PGconn, results: list[PGresult]) -> None:
+async def areceive(server: PGconn, results: list[PGresult], *, timeout: float | None = None) -> None:
     """Send what has not gone out yet, and add all results up to the end of the pipeline.
 
     Cancelled, it may be called again to receive the rest.
 
     Raises:
         psycopg.OperationalError: the connection broke.
+        TimeoutError: they were not there after `timeout` seconds.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
@@ -55,20 +57,25 @@ async def areceive(server: PGconn, results: list[PGresult]) -> None:
     if unsent:
         loop.add_writer(socket, attempt, write)
     try:
-        await done
+        async with asyncio.timeout(timeout):
+            await done
     finally:
         if done.cancelled():
             leave()
 
 
-def receive(server: PGconn, results: list[PGresult]) -> None:
+def receive(server: PGconn, results: list[PGresult], *, timeout: float | None = None) -> None:
     """Block until all results up to the end of the pipeline are there, as :func:`areceive` waits for them."""
+    end = None if timeout is None else time.monotonic() + timeout
     with selectors.DefaultSelector() as selector:
         selector.register(server.socket, selectors.EVENT_READ)
         while True:
             unsent = selectors.EVENT_WRITE if server.flush() else 0
             selector.modify(server.socket, selectors.EVENT_READ | unsent)
-            if any(events & selectors.EVENT_READ for _, events in selector.select()):
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                raise TimeoutError
+            if any(events & selectors.EVENT_READ for _, events in selector.select(left)):
                 server.consume_input()
                 if _take(server, results):
                     return
@@ -81,6 +88,13 @@ def _take(server: PGconn, results: list[PGresult]) -> bool:
         if (result := server.get_result()) is None:
             continue
         if result.status == ExecStatus.PIPELINE_SYNC:
+            _drop_notifications(server)
             return True
         results.append(result)
     return False
+
+
+def _drop_notifications(server: PGconn) -> None:
+    """Forget what came for others, which libpq would keep: a pooler may lend a server that somebody let listen."""
+    while server.notifies() is not None:
+        pass

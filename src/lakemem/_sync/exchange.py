@@ -25,7 +25,8 @@ from lakemem._sync.login import Login, Row
 from lakemem.parameters import BINARY, encoded
 from lakemem.receiving import receive
 
-_CANCEL_TIMEOUT = 5.0
+_CANCEL_TIMEOUT = 2.0
+"""Seconds for the server to hear that a call was cancelled, and again for it to let go of it."""
 _FAILED = {ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE, ExecStatus.NONFATAL_ERROR}
 
 
@@ -40,7 +41,7 @@ class Call:
 def exchange(connection: Login, calls: Sequence[Call]) -> list[list[Row]]:
     """Run statements one behind the other: all of them, or none. Return the rows of each.
 
-    One that is cancelled waits until the server has let go of it, as psycopg does.
+    One that is cancelled waits until the server has let go of it, as psycopg does, unless the server does not answer.
 
     Raises:
         psycopg.Error: of the first statement that failed, or of the connection.
@@ -98,11 +99,17 @@ def _send(
 
 
 def _cancel(connection: Login, results: list[PGresult]) -> None:
-    """Wait until the server has let go of what was sent."""
-    if connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
-        connection.cancel_safe(timeout=_CANCEL_TIMEOUT)
-        receive(connection.pgconn, results)
-    connection.pgconn.exit_pipeline_mode()
+    """Wait until the server has let go of what was sent, or leave a server that does not answer.
+
+    What goes wrong here does not take the place of what is being raised.
+    """
+    try:
+        if connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
+            connection.cancel_safe(timeout=_CANCEL_TIMEOUT)
+            receive(connection.pgconn, results, timeout=_CANCEL_TIMEOUT)
+        connection.pgconn.exit_pipeline_mode()
+    except Exception:
+        connection.close()
 
 
 def _note_prepared(prepared: set[bytes], results: Sequence[PGresult], preparing: Sequence[bytes | None]) -> None:
