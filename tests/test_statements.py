@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import ExecStatus
 
 from lakemem import Lakebase
-from lakemem._sql import bind_statements
+from lakemem._sql import bind_statements, prepared_statements
 from lakemem.testing import DatabaseFactory
 
 STATEMENTS = {name: text.decode() for name, text in bind_statements("lakemem").items()}
@@ -339,3 +339,16 @@ def test_a_page_of_all_memories_begins_where_the_one_before_ended(
     [scan] = [node for node in plan if node["Node Type"] == "Index Scan" and node["Index Name"] == "memories_pkey"]
     assert scan["Index Cond"].startswith("(ROW(owner, key, version) >= ROW(")
     assert "Sort" not in {node["Node Type"] for node in plan}
+
+
+def test_a_prepared_statement_has_the_name_of_its_text() -> None:
+    """A pooler lends a server on which another version, or one on another schema, has prepared its own."""
+    found = [
+        statement
+        for schema, vector_schema in (("lakemem", "public"), ("other", "public"), ("lakemem", "extensions"))
+        for statement in prepared_statements(schema, vector_schema).values()
+    ]
+    texts = {statement.name: statement.text for statement in found}
+    assert all(texts[statement.name] == statement.text for statement in found)
+    assert len(texts) == len({(name.split()[2], text) for name, text in texts.items()})
+    assert max(map(len, texts)) <= 63

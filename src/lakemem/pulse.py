@@ -69,12 +69,13 @@ class Pulse:
     Args:
         connector: says how to log in.
         schema: where lakemem's tables are.
-        heard: is told the payload of each notification, on the thread.
+        heard: is told the payload of each notification, and whether it came while the connection did nothing else, on
+            the thread.
         changed: is told when the connection is there (True) and when it is gone, on the thread.
     """
 
     def __init__(
-        self, connector: Connector, schema: str, *, heard: Callable[[str], None], changed: Callable[[bool], None]
+        self, connector: Connector, schema: str, *, heard: Callable[[str, bool], None], changed: Callable[[bool], None]
     ) -> None:
         self._connector = connector
         self._channel = channel_of(schema)
@@ -89,6 +90,7 @@ class Pulse:
         self._leases: Leases | None = None
         self._connected_at: float | None = None
         self._lock_held = False
+        self._keeps_session = False
         self._thread = threading.Thread(target=self._run, name="lakemem-pulse", daemon=True)
 
     @property
@@ -127,6 +129,14 @@ class Pulse:
         self._leases = None
         self._lock_held = False
 
+    def proved_session(self) -> None:
+        """Hear that a notification came through: the session is this connection's own, and can hold a lock.
+
+        A pooler that lends servers by the transaction would keep the lock when the worker is gone.
+        """
+        self._keeps_session = True
+        self.beat()
+
     def beat(self) -> None:
         """Renew the leases now, and look for what is to be cancelled."""
         self._beat_wanted.set()
@@ -153,13 +163,15 @@ class Pulse:
                 yield connection
         finally:
             self._connected_at = None
-            self._lock_held = False
+            self._lock_held = self._keeps_session = False
             self._changed(False)
 
     def _logged_in(self, *, again: bool = True) -> psycopg.Connection[Any]:
         login = self._connector.parameters()
         try:
-            return psycopg.connect(**{"autocommit": True, "application_name": "lakemem runs", **login})
+            return psycopg.connect(
+                **{"autocommit": True, "prepare_threshold": None, "application_name": "lakemem runs", **login}
+            )
         except psycopg.OperationalError as error:
             if not (again and refused_login(error) and self._connector.refused(login)):
                 raise
@@ -174,10 +186,14 @@ class Pulse:
                 self._hold_lock(connection, leases)
                 self._beat(connection, leases)
                 beat_at = monotonic() + leases.interval
+            for notification in connection.notifies(timeout=0):
+                self._heard(notification.payload, False)
             for notification in connection.notifies(timeout=_GLANCE, stop_after=1):
-                self._heard(notification.payload)
+                self._heard(notification.payload, True)
 
     def _hold_lock(self, connection: psycopg.Connection[Any], leases: Leases) -> None:
+        if not self._keeps_session:
+            return
         if self._lock_held and leases.attempts:
             row = connection.execute(self._holds_lock, {"worker": leases.worker}).fetchone()
             self._lock_held = row is not None and bool(row[0])

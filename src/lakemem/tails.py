@@ -216,31 +216,39 @@ class RunTails:
             if not self._by_mark[mark]:
                 del self._by_mark[mark]
 
-    def _later(self, function: Callable[[Any], None]) -> Callable[[Any], None]:
+    def _later(self, function: Callable[..., None]) -> Callable[..., None]:
         """The function, called on the event loop from any thread."""
 
-        def call(argument: Any) -> None:
+        def call(*arguments: Any) -> None:
             # The loop may be closed by now.
             with contextlib.suppress(RuntimeError):
                 if self._loop is not None:
-                    self._loop.call_soon_threadsafe(function, argument)
+                    self._loop.call_soon_threadsafe(function, *arguments)
 
         return call
 
     def _changed(self, is_connected: bool) -> None:
         self._hears = False
         if is_connected:
-            # Whether it is heard shows whether a session is what it seems: poolers lend one for a transaction.
-            self._marks["hearing"] = None
-            self._marks_bell.set()
+            self._try_hearing()
         self._poll_bell.set()
         for observer in list(self._observers):
             observer("connected" if is_connected else "disconnected", frozenset())
 
-    def _heard(self, payload: str) -> None:
+    def _try_hearing(self) -> None:
+        """Send what shows, when it is heard, that a session is what it seems: poolers lend one for a transaction."""
+        self._marks["hearing"] = None
+        self._marks_bell.set()
+
+    def _heard(self, payload: str, was_idle: bool) -> None:
         sender, kind, *marks = payload.split(" ")
         if sender == self._name:
-            self._hears = self._hears or "hearing" in marks
+            if "hearing" in marks and was_idle:
+                self._hears = True
+                self.pulse.proved_session()
+            elif "hearing" in marks:
+                # A statement of this connection had borrowed a server just then: that shows nothing.
+                self._try_hearing()
             return
         for mark in marks:
             for key in self._by_mark.get(mark, ()):

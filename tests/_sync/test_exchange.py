@@ -88,6 +88,23 @@ def test_statements_that_somebody_deallocated_are_prepared_again(connection: Log
     assert notes(connection) == ["a", "b"]
 
 
+def test_a_name_that_another_client_of_a_pooler_has_taken_is_not_needed(connection: Login) -> None:
+    connection.execute(psycopg.sql.SQL("PREPARE {} AS SELECT 9").format(psycopg.sql.Identifier(SELECT)))
+    assert exchange(connection, [call(WRITE, "a"), call(SELECT, 1)]) == [[], [(1,)]]
+    assert not connection.keeps_prepared
+    with pytest.raises(psycopg.errors.CheckViolation):
+        exchange(connection, [call(WRITE, "b"), call(WRITE, "bad")])
+    assert exchange(connection, [call(WRITE, "c"), call(SELECT, 2)]) == [[], [(2,)]]
+    assert notes(connection) == ["a", "c"]
+
+
+def test_what_a_pooler_brings_for_others_is_dropped(connection: Login) -> None:
+    connection.execute("LISTEN news")
+    exchange(connection, [call("SELECT pg_notify('news', $1)", "something"), call(SELECT, 1)])
+    assert connection.pgconn.notifies() is None
+    assert exchange(connection, [call(SELECT, 1)]) == [[(1,)]]
+
+
 def test_more_than_a_socket_holds_goes_both_ways(connection: Login) -> None:
     big = bytes(range(256)) * 65536
     calls = [call("SELECT $1::bytea", big), call("SELECT $1::bytea[]", [big[:99], big])]

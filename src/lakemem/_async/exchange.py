@@ -50,6 +50,13 @@ async def exchange(connection: AsyncLogin, calls: Sequence[Call]) -> list[list[R
     except psycopg.errors.InvalidSqlStatementName:
         # Somebody deallocated what was prepared. Nothing was run.
         connection.prepared.clear()
+    except psycopg.errors.DuplicatePreparedStatement:
+        connection.keeps_prepared = False
+    try:
+        return await _exchange(connection, calls)
+    except (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement):
+        # A pooler lends this connection another server each time. From now on nothing is left behind on one.
+        connection.keeps_prepared = False
         return await _exchange(connection, calls)
 
 
@@ -60,7 +67,10 @@ async def _exchange(connection: AsyncLogin, calls: Sequence[Call]) -> list[list[
     results: list[PGresult] = []
     server.enter_pipeline_mode()
     try:
-        preparing = _send(server, connection.prepared, calls, parameters)
+        if connection.keeps_prepared:
+            preparing = _send(server, connection.prepared, calls, parameters)
+        else:
+            preparing = _send_unprepared(server, calls, parameters)
         try:
             await areceive(server, results)
         except BaseException:
@@ -95,6 +105,21 @@ def _send(
         preparing.append(None)
     server.pipeline_sync()
     return preparing
+
+
+def _send_unprepared(
+    server: PGconn, calls: Sequence[Call], parameters: Sequence[Sequence[tuple[bytes | None, int]]]
+) -> list[bytes | None]:
+    """Send all at once, without names; return as :func:`_send` does."""
+    for call, values in zip(calls, parameters, strict=True):
+        server.send_query_params(
+            call.statement.text,
+            [value for value, _ in values],
+            param_formats=[kind for _, kind in values],
+            result_format=BINARY,
+        )
+    server.pipeline_sync()
+    return [None] * len(calls)
 
 
 async def _cancel(connection: AsyncLogin, results: list[PGresult]) -> None:

@@ -27,15 +27,17 @@ class AsyncLogin(AsyncConnection[Row]):
     """A connection that logs in as its connector says: with a token of now, and once more if that is refused.
 
     Unless the caller says otherwise, it is autocommit (a pipeline is a transaction without BEGIN and COMMIT), and
-    prepares every statement at its first use, for there are only a few dozen of them.
+    psycopg itself prepares nothing: behind a pooler, its names would meet those of other clients.
 
     Attributes:
         prepared: the statements that :func:`~lakemem._async.exchange.exchange` has prepared on it.
+        keeps_prepared: whether what was prepared is there the next time.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.prepared: set[bytes] = set()
+        self.keeps_prepared = True
 
     @classmethod
     async def connect(  # type: ignore[override]
@@ -55,7 +57,7 @@ class AsyncLogin(AsyncConnection[Row]):
     async def _log_in(cls, connector: Connector, parameters: dict[str, Any], *, again: bool = True) -> Self:
         login = await acall_blocking(connector.parameters)
         try:
-            return await super().connect(**{"autocommit": True, "prepare_threshold": 0, **login, **parameters})
+            return await super().connect(**{"autocommit": True, "prepare_threshold": None, **login, **parameters})
         except psycopg.OperationalError as error:
             if not (again and refused_login(error) and connector.refused(login)):
                 raise

@@ -80,10 +80,13 @@ def _numbered(name: str, text: str) -> Statement:
     parameters = tuple(dict.fromkeys(_PARAMETER.findall(text)))
     numbers = {parameter: f"${number}" for number, parameter in enumerate(parameters, 1)}
     numbered = _PARAMETER.sub(lambda match: numbers[match[1]], text)
+    # Doubled for psycopg, where there are parameters.
+    complete = (numbered.replace("%%", "%") if parameters else numbered).encode()
     return Statement(
-        name=f"lakemem {name}".encode(),
-        # Doubled for psycopg, where there are parameters.
-        text=(numbered.replace("%%", "%") if parameters else numbered).encode(),
+        # Behind a pooler, a server may have met another version of lakemem, or one on another schema: the same name
+        # must not mean another text. Postgres compares 63 bytes of a name.
+        name=f"lakemem {hashlib.sha256(complete).hexdigest()[:16]} {name}".encode()[:63],
+        text=complete,
         parameters=parameters,
     )
 
