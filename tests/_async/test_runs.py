@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -49,6 +51,7 @@ class Workers:
         worker: int | None = None,
         max_attempts: int = 9,
         per_owner: int | None = None,
+        failure_events: Sequence[str] = (),
     ) -> Claimed | None:
         return await self._storage.run(
             running.claim(
@@ -58,6 +61,7 @@ class Workers:
                 takes_over=takes_over,
                 max_attempts=max_attempts,
                 per_owner=per_owner,
+                failure_events=failure_events,
             )
         )
 
@@ -66,11 +70,18 @@ class Workers:
         assert claimed is not None
         return position_of(claimed.run)
 
-    async def append(self, position: Position, *events: str, ending: Ending | None = None) -> Receipt:
-        return await self._storage.run(running.append(position, events, lease=60.0, ending=ending))
+    async def append(
+        self, position: Position, *events: str, ending: Ending | None = None, failure_events: Sequence[str] = ()
+    ) -> Receipt:
+        return await self._storage.run(
+            running.append(position, events, lease=60.0, ending=ending, failure_events=failure_events)
+        )
 
-    async def end(self, position: Position, outcome: Outcome, **options: Any) -> Receipt:
-        return await self.append(position, ending=Ending(outcome=outcome, **options))
+    async def end(
+        self, position: Position, outcome: Outcome, *events: str, failure_events: Sequence[str] = (), **options: Any
+    ) -> Receipt:
+        ending = Ending(outcome=outcome, **options)
+        return await self.append(position, *events, ending=ending, failure_events=failure_events)
 
 
 def position_of(run: Run) -> Position:
@@ -367,6 +378,59 @@ async def test_a_run_that_kills_its_processes_takes_no_third(
     assert (await workers.claimed(alice.owner)).attempt == 3
     with pytest.raises(RunError):
         await alice.runs.retry(run_id)
+
+
+LAST_WORDS = ("error", "response.failed")
+
+
+def words(code: str, message: str) -> list[dict[str, Any]]:
+    return [{"type": kind, "code": code, "message": message, "param": None} for kind in LAST_WORDS]
+
+
+async def test_a_failure_is_among_the_events_of_its_run(alice: AsyncScopedMemory, workers: Workers) -> None:
+    run_id = (await alice.runs.create(ASKED, max_attempts=2)).run_id
+    ending = {"failure": RunFailure("c", 'of "Ada"'), "max_attempts": 9, "failure_events": LAST_WORDS}
+    first = await workers.claimed(alice.owner)
+    assert await workers.end(first, "erred", '{"n":0}', **ending) == Receipt("queued", 0, False)
+    second = await workers.claimed(alice.owner)
+    receipt = await workers.end(second, "erred", '{"n":1}', **ending)
+    # Its answer may have been lost.
+    assert receipt == Receipt("failed", 3, False) == await workers.end(second, "erred", '{"n":1}', **ending)
+    events = await alice.runs.events(run_id)
+    assert [event.event for event in events] == [{"n": 0}, {"n": 1}, *words("c", 'of "Ada"')]
+    assert [(event.sequence_number, event.attempt) for event in events] == [(0, 1), (1, 2), (2, 2), (3, 2)]
+
+
+async def test_what_is_tried_again_goes_on_behind_its_failure(alice: AsyncScopedMemory, workers: Workers) -> None:
+    run_id = (await alice.runs.create(ASKED)).run_id
+    failure = {"failure": RunFailure("c", "no"), "failure_events": LAST_WORDS}
+    await workers.end(await workers.claimed(alice.owner), "failed", '{"n":0}', **failure)
+    before = await stored(alice, run_id)
+    assert (await alice.runs.retry(run_id)).last_sequence == 2
+    await workers.end(await workers.claimed(alice.owner), "completed", '{"n":1}')
+    assert await stored(alice, run_id) == [*before, (3, 2, '{"n":1}')]
+
+
+@pytest.mark.parametrize(
+    ("column", "code"), [("leased_until", "attempts_exhausted"), ("deadline", "timeout"), ("cancel_requested_at", None)]
+)
+async def test_who_ends_the_run_of_another_worker_says_so_in_its_events(
+    alice: AsyncScopedMemory, workers: Workers, rows: Rows, column: str, code: str | None
+) -> None:
+    run_id = (await alice.runs.create(ASKED, max_attempts=1)).run_id
+    position = await workers.claimed(alice.owner)
+    await workers.append(position, '{"n":0}')
+    rows(f"UPDATE lakemem.runs SET {column} = now() - interval '1 minute'")
+    assert await workers.claim(alice.owner, failure_events=LAST_WORDS) is None
+    run = await alice.runs.get(run_id)
+    assert run is not None
+    events = [event.event for event in await alice.runs.events(run_id)]
+    if code is None:
+        assert (run.status, events) == ("cancelled", [{"n": 0}])
+    else:
+        assert run.error is not None
+        assert (run.status, run.error.code, run.last_sequence) == ("failed", code, 2)
+        assert events == [{"n": 0}, *words(code, run.error.message)]
 
 
 async def test_a_worker_may_allow_fewer_attempts_than_a_run(

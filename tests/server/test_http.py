@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from lakemem import AsyncMemory, ConfigurationError, Lakebase, StorageUnavailableError
+from lakemem.operations.runs import owner_of
 from lakemem.server import create_app
 from tests.conftest import connect
 from tests.server.conftest import Serve, greets, said, text_of
@@ -335,6 +336,10 @@ async def test_a_run_takes_no_longer_than_its_timeout(serve: Serve, monkeypatch:
         waited = await served.ask()
         assert (waited.status_code, waited.json()["error"]["code"]) == (500, "timeout")
         assert gate.cancelled == ["Hello", "Hello"]
+        # Nobody who worked on it says so: it is stored with the failure.
+        events = await served.events("GET", f"/responses/{response_id}?stream=true")
+        assert [(event["sequence_number"], event["type"]) for event in events] == [(0, "error"), (1, "response.failed")]
+        assert events[-1]["response"] == ended
 
 
 @pytest.mark.parametrize("seconds", ["soon", "0", "-1", "nan", "inf"])
@@ -376,6 +381,30 @@ async def test_a_failure_is_told_of_without_what_it_is_made_of(serve: Serve) -> 
         for told in (json.dumps(events), json.dumps(polled), waited.text):
             assert "hunter2" not in told
             assert "Traceback" not in told
+
+
+async def test_the_stream_of_a_run_that_is_tried_again_goes_on_behind_its_failure(serve: Serve) -> None:
+    async def recovers(request: dict[str, Any], run: Any) -> AsyncIterator[str]:
+        yield f"attempt {run.attempt}"
+        if run.attempt == 1:
+            raise ValueError
+
+    async with serve(recovers) as served:
+        before = await served.events("POST", "/responses", json={"input": "Hello", "stream": True})
+        assert [event["type"] for event in before[-2:]] == ["error", "response.failed"]
+        run_id = before[0]["response"]["id"]
+        owner = await served.memory._storage.run(owner_of(run_id))
+        assert owner is not None
+        await served.memory.for_user(owner.partition(":")[2]).runs.retry(run_id)
+        assert (await served.ended(run_id))["status"] == "completed"
+        path = f"/responses/{run_id}?stream=true"
+        after = await served.events("GET", path)
+        # What a client has got is as it was, to the letter; what comes then has numbers of its own.
+        assert after[: len(before)] == before
+        assert [event["sequence_number"] for event in after] == list(range(len(after)))
+        assert (after[len(before)]["type"], after[-1]["type"]) == ("response.resumed", "response.completed")
+        last = before[-1]["sequence_number"]
+        assert await served.events("GET", f"{path}&starting_after={last}") == after[len(before) :]
 
 
 async def test_the_openai_client_reads_failures(serve: Serve) -> None:

@@ -23,7 +23,7 @@ ORDER BY r.completed_at, r.owner, r.run_id
 LIMIT %(limit)s;
 
 -- name: settle
--- Ends what must not go on: cancelled, out of time, or out of attempts.
+-- Ends what must not go on: cancelled, out of time, or out of attempts. What failed says so in its last events.
 WITH settled AS (
     UPDATE {schema}.runs AS r
     SET status = CASE WHEN r.cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE 'failed' END,
@@ -37,6 +37,8 @@ WITH settled AS (
             WHEN r.deadline <= now() THEN 'the run took longer than its timeout'
             ELSE 'the run was given up: every process that worked on it ended before the run did'
         END,
+        last_sequence = r.last_sequence
+            + CASE WHEN r.cancel_requested_at IS NULL THEN cardinality(%(failure_events)s::text[]) ELSE 0 END,
         worker = NULL, leased_until = NULL, completed_at = clock_timestamp()
     WHERE r.owner = %(owner)s AND r.run_id = ANY (ARRAY(
         SELECT r.run_id FROM {schema}.runs AS r
@@ -51,7 +53,11 @@ WITH settled AS (
         )
         FOR UPDATE SKIP LOCKED
     ))
-    RETURNING r.run_id
+    RETURNING r.run_id, r.status, r.attempt, r.last_sequence, r.error_code, r.error_message
+), failed AS (
+    SELECT * FROM settled WHERE status = 'failed'
+), told AS (
+    {failure_events}
 )
 SELECT pg_notify({runs_channel}, '- moved ' || string_agg(left(md5(run_id), 16), ' '))
 FROM (SELECT run_id FROM settled LIMIT 400) AS named
@@ -107,7 +113,7 @@ FROM {schema}.runs AS r LEFT JOIN advanced AS a ON true
 WHERE r.owner = %(owner)s AND r.run_id = %(run_id)s;
 
 -- name: conclude
--- The last events of an attempt, and what becomes of the run: both or neither.
+-- The last events of an attempt, those of a failure behind them, and what becomes of the run: all or nothing.
 WITH held AS MATERIALIZED (
     SELECT CASE
         WHEN r.cancel_requested_at IS NOT NULL AND %(outcome)s IN ('erred', 'released', 'waiting') THEN 'cancelled'
@@ -122,7 +128,9 @@ WITH held AS MATERIALIZED (
     FOR UPDATE
 ), concluded AS (
     UPDATE {schema}.runs AS r
-    SET last_sequence = r.last_sequence + cardinality(%(events)s::text[]), status = held.status,
+    SET last_sequence = r.last_sequence + cardinality(%(events)s::text[])
+            + CASE held.status WHEN 'failed' THEN cardinality(%(failure_events)s::text[]) ELSE 0 END,
+        status = held.status,
         worker = NULL, leased_until = NULL, touched_at = clock_timestamp(),
         output = coalesce(%(output)s::text, r.output),
         metadata = r.metadata || coalesce(%(metadata)s::jsonb, '{{}}'),
@@ -139,10 +147,15 @@ WITH held AS MATERIALIZED (
         waiting_since = CASE WHEN held.status = 'waiting' THEN clock_timestamp() END
     FROM held
     WHERE r.owner = %(owner)s AND r.run_id = %(run_id)s
-    RETURNING r.status, r.last_sequence, CASE WHEN held.status = 'queued' OR EXISTS (
-        SELECT FROM {schema}.runs AS other
-        WHERE other.owner = %(owner)s AND other.thread_id = r.thread_id AND other.status = 'queued'
-    ) THEN pg_notify({runs_channel}, '- queued') IS NULL END
+    RETURNING r.run_id, r.status, r.attempt, r.last_sequence, r.error_code, r.error_message,
+        CASE WHEN held.status = 'queued' OR EXISTS (
+            SELECT FROM {schema}.runs AS other
+            WHERE other.owner = %(owner)s AND other.thread_id = r.thread_id AND other.status = 'queued'
+        ) THEN pg_notify({runs_channel}, '- queued') IS NULL END
+), failed AS (
+    SELECT * FROM concluded WHERE status = 'failed'
+), told AS (
+    {failure_events}
 ), stored AS (
     INSERT INTO {schema}.run_events (owner, run_id, sequence_number, attempt, event)
     SELECT %(owner)s, %(run_id)s, %(last_sequence)s::bigint + e.place, %(attempt)s::integer, e.event

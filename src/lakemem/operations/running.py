@@ -123,9 +123,20 @@ def dead() -> Operation[list[Run]]:
 
 
 def claim(
-    owner: str, *, worker: int | None, lease: float, takes_over: bool, max_attempts: int, per_owner: int | None
+    owner: str,
+    *,
+    worker: int | None,
+    lease: float,
+    takes_over: bool,
+    max_attempts: int,
+    per_owner: int | None,
+    failure_events: Sequence[str] = (),
 ) -> Operation[Claimed | None]:
-    """Take the next run of an owner that is due; end those that must not go on."""
+    """Take the next run of an owner that is due; end those that must not go on.
+
+    Args:
+        failure_events: the types of the last events of a run that failed; each has its `code` and `message`.
+    """
     return Operation(
         statement="running.claim",
         owner=owner,
@@ -136,6 +147,7 @@ def claim(
             "takes_over": takes_over,
             "max_attempts": max_attempts,
             "per_owner": per_owner,
+            "failure_events": list(failure_events),
         },
         parse=lambda rows: Claimed(read_run(rows[0])[0], read_run(rows[0])[1][0]) if rows else None,
         fallback=None,
@@ -147,7 +159,12 @@ def claim(
 
 
 def append(
-    position: Position, events: Sequence[str], *, lease: float, ending: Ending | None = None
+    position: Position,
+    events: Sequence[str],
+    *,
+    lease: float,
+    ending: Ending | None = None,
+    failure_events: Sequence[str] = (),
 ) -> Operation[Receipt]:
     """Append events, and conclude the attempt where it ends.
 
@@ -160,7 +177,8 @@ def append(
         if not rows:
             return Receipt(None, position.last_sequence, False)
         is_written, attempt, last, status, cancel_requested = rows[0]
-        is_there = attempt == position.attempt and last == after and status in wanted
+        there = after + len(failure_events) if status == "failed" else after
+        is_there = attempt == position.attempt and last == there and status in wanted
         return Receipt(status if is_written or is_there else None, last, cancel_requested)
 
     return Operation(
@@ -172,7 +190,7 @@ def append(
             "attempt": position.attempt,
             "last_sequence": position.last_sequence,
             "events": list(events),
-            **({"lease_for": lease} if ending is None else _parameters(ending)),
+            **({"lease_for": lease} if ending is None else _parameters(ending, failure_events)),
         },
         parse=receipt,
         fallback=Receipt(None, position.last_sequence, False),
@@ -181,8 +199,9 @@ def append(
     )
 
 
-def _parameters(ending: Ending) -> dict[str, Any]:
+def _parameters(ending: Ending, failure_events: Sequence[str]) -> dict[str, Any]:
     return {
+        "failure_events": list(failure_events),
         "outcome": ending.outcome,
         "output": ending.output,
         "metadata": ending.metadata,

@@ -95,13 +95,23 @@ class Appender:
         tails: are told of what was stored.
         lease: seconds of a lease, which each append renews.
         delay: seconds between the beginnings of two appends, unless a handler waits.
+        failure_events: the types of the last events of a run that failed.
     """
 
-    def __init__(self, storage: AsyncStorage, tails: RunTails, *, lease: float, delay: float) -> None:
+    def __init__(
+        self,
+        storage: AsyncStorage,
+        tails: RunTails,
+        *,
+        lease: float,
+        delay: float,
+        failure_events: Sequence[str] = (),
+    ) -> None:
         self._storage = storage
         self._tails = tails
         self._lease = lease
         self._delay = delay
+        self._failure_events = failure_events
         self._dirty: dict[tuple[str, str], Journal] = {}
         self._wanted = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -162,9 +172,8 @@ class Appender:
         pause = _FIRST_PAUSE
         while not self._stopping and (parts := [part for part in parts if not part.journal.is_closed]):
             try:
-                receipts = await self._storage.run(
-                    together("running.append", [part.operation(self._lease) for part in parts])
-                )
+                appends = [part.operation(self._lease, self._failure_events) for part in parts]
+                receipts = await self._storage.run(together("running.append", appends))
             except Exception as error:
                 if isinstance(error, OUTAGES) or (isinstance(error, StorageError) and error.retryable):
                     logger.debug("events wait for Postgres: %s", error)
@@ -211,7 +220,7 @@ class Appender:
         if part.ending is not None:
             journal.status = receipt.status
         if events or part.ending is not None:
-            self._tails.publish(journal.key, events, receipt.status, journal.position.last_sequence)
+            self._tails.publish(journal.key, events, receipt.status, receipt.last_sequence)
         if not journal.is_closed and (journal.texts or journal.ending is not None):
             self.touch(journal, is_urgent=journal.is_full or journal.ending is not None)
         journal.ring()
@@ -232,5 +241,5 @@ class _Part:
         journal.size -= sum(map(len, texts))
         return cls(journal, texts, None if journal.texts else journal.ending)
 
-    def operation(self, lease: float) -> Operation[Receipt]:
-        return append(self.journal.position, self.texts, lease=lease, ending=self.ending)
+    def operation(self, lease: float, failure_events: Sequence[str]) -> Operation[Receipt]:
+        return append(self.journal.position, self.texts, lease=lease, ending=self.ending, failure_events=failure_events)

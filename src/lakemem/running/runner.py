@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from lakemem._async.memory import AsyncMemory
@@ -60,6 +61,8 @@ class AsyncRunner:
         poll: seconds between two looks for runs that nobody tells of: those of a worker that is gone, above all.
         patience: seconds without Postgres after which the handlers are cancelled, since another worker may have
             their runs.
+        failure_events: the types of the events with which a run ends that failed, whoever ends it. Each has the
+            `code` and the `message` of the failure. By default there are none.
 
     Raises:
         InvalidInputError: a number cannot be.
@@ -79,6 +82,7 @@ class AsyncRunner:
         pause: float = 1.0,
         poll: float = 0.7,
         patience: float = 30.0,
+        failure_events: Sequence[str] = (),
     ) -> None:
         heartbeat = lease / 4 if heartbeat is None else heartbeat
         for name, seconds in {"lease": lease, "heartbeat": heartbeat, "pause": pause, "poll": poll}.items():
@@ -99,7 +103,10 @@ class AsyncRunner:
         self._patience = patience
         self._storage = memory._storage
         self._tails = self._storage.tails
-        self._appender = Appender(self._storage, self._tails, lease=lease, delay=batch_delay)
+        self._failure_events = tuple(failure_events)
+        self._appender = Appender(
+            self._storage, self._tails, lease=lease, delay=batch_delay, failure_events=self._failure_events
+        )
         self._leases = Leases(lease, heartbeat, beaten=self._beaten_on_thread, is_alive=self._is_alive)
         self._executions: dict[tuple[str, str], _Execution] = {}
         self._works: set[asyncio.Task[None]] = set()
@@ -244,6 +251,7 @@ class AsyncRunner:
                         takes_over=takes_over,
                         max_attempts=self._max_attempts,
                         per_owner=self._per_owner,
+                        failure_events=self._failure_events,
                     )
                 )
                 self._contact_at = monotonic()

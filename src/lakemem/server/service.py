@@ -24,6 +24,7 @@ from lakemem.run_types import BusyPolicy, Run
 from lakemem.running.runner import AsyncRunner
 from lakemem.server.asking import Asked
 from lakemem.server.execution import AgentHandler
+from lakemem.server.shapes import FAILURE_EVENTS
 
 HEADERS_KEPT = 1_000
 """Of how many runs a process has the headers; those of the oldest go first."""
@@ -79,6 +80,7 @@ class Service:
             AgentHandler(agent, self._headers),
             concurrency=limits.concurrency,
             max_attempts=limits.max_attempts,
+            failure_events=FAILURE_EVENTS,
         )
         self._stop: asyncio.Task[None] | None = None
         self._queued, self._counted_at = 0, float("-inf")

@@ -6,10 +6,11 @@ Source: https://platform.openai.com/docs/api-reference/responses/object
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lakemem.responses import Event, Item
-from lakemem.run_types import Run
+from lakemem.run_types import Run, RunFailure
 
 ENDED = ("completed", "failed", "cancelled", "incomplete")
 """The statuses of the Responses API after which nothing comes, unless somebody answers what the agent asked."""
@@ -64,17 +65,18 @@ def error_body(
     return {"error": {"message": message, "type": type, "param": param, "code": code}}
 
 
-def error_event(code: str, message: str) -> Event:
-    """An error in a stream, flat as OpenAI has it: its client takes a nested one for the end of the connection."""
-    return {"type": "error", "code": code, "message": message, "param": None}
+FAILED = "response.failed"
+
+FAILURE_EVENTS = ("error", FAILED)
+"""What is stored with a failure, each with its code and message. The first is flat as OpenAI has it: its client takes a
+nested one for the end of the connection. A cancelled run just ends."""
 
 
-def last_events(run: Run) -> list[Event]:
-    """How the stream of a run ends that failed: whoever worked on it may be dead. A cancelled one just ends."""
-    if run.status != "failed":
-        return []
-    shown = response_of(run)
-    return [error_event(**error_of(run)), {"type": "response.failed", "response": shown}]
+def failed_event(run: Run, stored: Mapping[str, Any], attempt: int) -> Event:
+    """The event of a failure with the response as it was then: the run may have been tried again since."""
+    failure = RunFailure(stored["code"], stored["message"]) if stored.get("code") else None
+    then = replace(run, status="failed", attempt=attempt, error=failure, output=None)
+    return {"type": FAILED, "response": response_of(then)}
 
 
 def input_items(run: Run, *, limit: int, order: str, after: str | None) -> dict[str, Any]:

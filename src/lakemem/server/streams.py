@@ -14,7 +14,7 @@ from starlette.types import Send
 
 from lakemem.errors import CursorExpiredError, RunNotFoundError, StorageError
 from lakemem.run_types import Run, RunEvent
-from lakemem.server.shapes import last_events, response_of
+from lakemem.server.shapes import FAILED, failed_event, response_of
 from lakemem.server.sse import DONE, HEADERS, KEEP_ALIVE, frame
 
 AHEAD = 1_000
@@ -22,6 +22,9 @@ AHEAD = 1_000
 
 NEVER = 2**62
 """After this number no event comes: to tail from there waits for the end alone."""
+
+FAILED_WITHIN = 40
+"""Characters of an event in which its type stands, where Postgres has made it."""
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
@@ -119,11 +122,16 @@ async def shown(runs: Runs, run: Run) -> dict[str, Any]:
 async def _frames(runs: Runs, run_id: str, after: int) -> AsyncGenerator[str, None]:
     async with aclosing(_persistent(runs, run_id, after)) as events:
         async for event in events:
-            yield frame(event.text, event.sequence_number, run_id)
-    run = await _run(runs, run_id)
-    for number, last in enumerate(last_events(run) if run else [], start=run.last_sequence + 1 if run else 0):
-        if number > after:
-            yield frame(json.dumps(last), number, run_id)
+            yield frame(await _text(runs, run_id, event), event.sequence_number, run_id)
+
+
+async def _text(runs: Runs, run_id: str, event: RunEvent) -> str:
+    """An event as its client gets it. What ends a run that failed may have been dead, and left out the response."""
+    if FAILED not in event.text[:FAILED_WITHIN]:
+        return event.text
+    stored = event.event
+    run = None if stored.get("type") != FAILED or "response" in stored else await _run(runs, run_id)
+    return event.text if run is None else json.dumps(failed_event(run, stored, event.attempt))
 
 
 async def _persistent(runs: Runs, run_id: str, after: int) -> AsyncGenerator[RunEvent, None]:
