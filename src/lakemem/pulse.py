@@ -1,4 +1,5 @@
-"""The one connection of a process that is not of the pool: it hears notifications, and keeps the leases of runs.
+"""The one connection of a process that is not of the pool: it hears notifications, keeps the leases of runs, and looks
+for runs that nobody tells of. What it says does not depend on how many runs there are, nor on whose they are.
 
 It has a thread of its own, so that a handler which blocks the event loop does not lose its runs by that.
 """
@@ -7,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,13 +44,29 @@ class Beat:
     lost: list[tuple[str, str, int]]
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a worker that has room looks for.
+
+    Attributes:
+        takes_over: whether runs count that their worker has left.
+        besides: owners whose runs do not count.
+    """
+
+    takes_over: bool
+    besides: list[str]
+
+
 @dataclass(slots=True)
 class Leases:
-    """The leases that a worker wants renewed.
+    """The leases that a worker wants renewed, and what else it wants to know.
 
     Attributes:
         duration: seconds of a lease.
         interval: seconds between two renewals.
+        poll: seconds between two looks for runs that are due.
+        search: says what to look for, on the thread; nothing where the worker has no room.
+        due: is told that something is there, on the thread.
         beaten: is told what a renewal found, on the thread.
         attempts: of each run, by owner and id, the attempt; its worker changes it as it likes.
         is_alive: whether the worker itself is well; while it is not, nothing is renewed.
@@ -57,6 +75,9 @@ class Leases:
 
     duration: float
     interval: float
+    poll: float
+    search: Callable[[], Search | None]
+    due: Callable[[], None]
     beaten: Callable[[Beat], None]
     is_alive: Callable[[], bool]
     attempts: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -80,9 +101,8 @@ class Pulse:
         self._connector = connector
         self._channel = channel_of(schema)
         statements = bind_statements(schema)
-        self._set_owner = statements["session.set_owner"]
         self._beat_statement = statements["running.beat"]
-        self._holds_lock = statements["running.holds_lock"]
+        self._has_due = statements["running.has_due"]
         self._heard = heard
         self._changed = changed
         self._stopping = threading.Event()
@@ -178,56 +198,57 @@ class Pulse:
         return self._logged_in(again=False)
 
     def _serve(self, connection: psycopg.Connection[Any]) -> None:
-        beat_at = 0.0
+        beat_at = look_at = 0.0
         while not self._stopping.is_set():
-            leases = self._leases
-            if leases is not None and (self._beat_wanted.is_set() or monotonic() >= beat_at):
-                self._beat_wanted.clear()
-                self._hold_lock(connection, leases)
-                self._beat(connection, leases)
-                beat_at = monotonic() + leases.interval
+            if leases := self._leases:
+                if self._beat_wanted.is_set() or monotonic() >= beat_at:
+                    self._beat_wanted.clear()
+                    self._hold_lock(connection, leases)
+                    self._beat(connection, leases)
+                    beat_at = monotonic() + leases.interval
+                if monotonic() >= look_at:
+                    self._look(connection, leases)
+                    # Not all workers at the same moment.
+                    look_at = monotonic() + leases.poll * random.uniform(0.9, 1.1)  # noqa: S311
             for notification in connection.notifies(timeout=0):
                 self._heard(notification.payload, False)
-            for notification in connection.notifies(timeout=_GLANCE, stop_after=1):
+            pause = _GLANCE if leases is None else min(_GLANCE, max(0.0, min(beat_at, look_at) - monotonic()))
+            for notification in connection.notifies(timeout=pause, stop_after=1):
                 self._heard(notification.payload, True)
 
     def _hold_lock(self, connection: psycopg.Connection[Any], leases: Leases) -> None:
-        if not self._keeps_session:
-            return
-        if self._lock_held and leases.attempts:
-            row = connection.execute(self._holds_lock, {"worker": leases.worker}).fetchone()
-            self._lock_held = row is not None and bool(row[0])
-        if not self._lock_held:
+        if self._keeps_session and not self._lock_held:
             row = connection.execute("SELECT pg_try_advisory_lock(%s)", [leases.worker]).fetchone()
             self._lock_held = row is not None and bool(row[0])
+
+    def _look(self, connection: psycopg.Connection[Any], leases: Leases) -> None:
+        if search := leases.search():
+            wanted = {"takes_over": search.takes_over, "besides": search.besides}
+            row = connection.execute(self._has_due, wanted).fetchone()
+            if row is not None and row[0]:
+                leases.due()
 
     def _beat(self, connection: psycopg.Connection[Any], leases: Leases) -> None:
         if not leases.is_alive():
             return
-        found = Beat([], [])
-        for owner, attempts in _by_owner(leases.attempts).items():
-            # A pipeline is one transaction, without BEGIN and COMMIT.
-            with connection.pipeline():
-                connection.execute(self._set_owner, {"owner": owner})
-                cursor = connection.execute(
-                    self._beat_statement,
-                    {
-                        "owner": owner,
-                        "run_ids": list(attempts),
-                        "attempts": list(attempts.values()),
-                        "worker": self.worker,
-                        "lease_for": leases.duration,
-                    },
-                )
-            held = dict(cursor.fetchall())
-            found.cancelled.extend((owner, run_id) for run_id, cancel_requested in held.items() if cancel_requested)
-            found.lost.extend((owner, run_id, attempts[run_id]) for run_id in attempts.keys() - held.keys())
-        leases.beaten(found)
-
-
-def _by_owner(attempts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
-    # A copy in one step: the event loop's thread changes it meanwhile.
-    for (owner, run_id), attempt in list(attempts.items()):
-        found.setdefault(owner, {})[run_id] = attempt
-    return found
+        # A copy in one step: the event loop's thread changes it meanwhile.
+        attempts = dict(list(leases.attempts.items()))
+        found: dict[tuple[str, str], bool] = {}
+        if attempts:
+            cursor = connection.execute(
+                self._beat_statement,
+                {
+                    "worker": self.worker,
+                    "lease_for": leases.duration,
+                    "owners": [owner for owner, _ in attempts],
+                    "run_ids": [run_id for _, run_id in attempts],
+                    "attempts": list(attempts.values()),
+                },
+            )
+            found = {(owner, run_id): cancel_requested for owner, run_id, cancel_requested in cursor}
+        leases.beaten(
+            Beat(
+                cancelled=[key for key, cancel_requested in found.items() if cancel_requested],
+                lost=[(*key, attempt) for key, attempt in attempts.items() if key not in found],
+            )
+        )

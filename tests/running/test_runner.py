@@ -434,7 +434,7 @@ async def test_a_tail_of_another_process_is_told_at_once(target: Lakebase, run_w
 async def test_where_nothing_is_heard_tails_and_workers_poll(
     target: Lakebase, monkeypatch: pytest.MonkeyPatch, memory: AsyncMemory
 ) -> None:
-    monkeypatch.setattr("lakemem.pulse.Pulse._serve", lambda self, connection: self._stopping.wait())
+    monkeypatch.setattr("lakemem.tails.RunTails._heard", lambda self, payload, was_idle: None)
     async with AsyncMemory(target) as elsewhere:
         runner = AsyncRunner(elsewhere, count)
         await runner.start()
@@ -445,23 +445,47 @@ async def test_where_nothing_is_heard_tails_and_workers_poll(
         await runner.stop(0)
 
 
-async def test_a_thousand_idle_tails_cost_next_to_nothing(memory: AsyncMemory, target: Lakebase) -> None:
+async def test_a_thousand_idle_tails_and_two_workers_cost_next_to_nothing(
+    memory: AsyncMemory, target: Lakebase
+) -> None:
+    """Fewer than five statements a second in all, whosever runs are under way."""
+
+    async def think(attempt: Attempt) -> None:
+        await asyncio.sleep(60)
+
+    users = [f"user {n}" for n in range(20)]
     with Proxy(target) as proxy:
-        async with AsyncMemory(proxy.target) as watched:
-            runs = [await watched.for_user(f"user {n}").runs.create({}) for n in range(1_000)]
+        async with AsyncMemory(proxy.target) as one, AsyncMemory(proxy.target) as other:
+            runners = [AsyncRunner(each, think) for each in (one, other)]
+            for runner in runners:
+                await runner.start()
+            runs = {user: await memory.for_user(user).runs.create({}) for user in users}
             tails = [
-                asyncio.ensure_future(anext(watched.for_user(f"user {n}").runs.tail(run.run_id)))
-                for n, run in enumerate(runs)
-            ]
-            while not watched._storage.tails.hears:
+                asyncio.ensure_future(anext(each.for_user(user).runs.tail(runs[user].run_id)))
+                for each in (one, other) for user in users for _ in range(25)
+            ]  # fmt: skip
+            while sum(runner.running for runner in runners) < 20 or not all(
+                each._storage.tails.hears for each in (one, other)
+            ):
                 await asyncio.sleep(0.05)
             await asyncio.sleep(1)
             proxy.reset()
-            await asyncio.sleep(3)
-            assert proxy.statements <= 15
-            for tail in tails:
-                tail.cancel()
+            await asyncio.sleep(4)
+            # Nobody has room, then one has.
+            assert proxy.statements < 5 * 4
+            await memory.for_user(users[0]).runs.delete(runs[users[0]].run_id)
+            while sum(runner.running for runner in runners) == 20:
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(1)
+            proxy.reset()
+            await asyncio.sleep(4)
+            assert proxy.statements < 5 * 4
+            assert len(tails) == 1_000
+            for task in tails:
+                task.cancel()
             await asyncio.gather(*tails, return_exceptions=True)
+            for runner in runners:
+                await runner.stop(0)
 
 
 async def test_a_memory_has_one_runner_at_a_time(memory: AsyncMemory, run_with: RunWith) -> None:

@@ -167,27 +167,12 @@ FROM {schema}.runs AS r LEFT JOIN concluded AS c ON true
 WHERE r.owner = %(owner)s AND r.run_id = %(run_id)s;
 
 -- name: beat
--- Renews the leases of a worker on an owner's runs. One that is locked is being appended to, and so renewed; to wait for
--- it could end in a deadlock. Those that it does not return are lost.
-WITH held AS MATERIALIZED (
-    SELECT r.run_id, r.cancel_requested_at IS NOT NULL AS cancel_requested
-    FROM unnest(%(run_ids)s::text[], %(attempts)s::integer[]) AS given (run_id, attempt)
-    JOIN {schema}.runs AS r ON r.owner = %(owner)s AND r.run_id = given.run_id AND r.attempt = given.attempt
-        AND r.status = 'in_progress'
-), renewed AS (
-    UPDATE {schema}.runs AS r
-    SET touched_at = clock_timestamp(), worker = %(worker)s::bigint,
-        leased_until = clock_timestamp() + make_interval(secs => %(lease_for)s::float8)
-    FROM unnest(%(run_ids)s::text[], %(attempts)s::integer[]) AS given (run_id, attempt)
-    WHERE r.owner = %(owner)s AND r.run_id = given.run_id AND r.attempt = given.attempt AND r.status = 'in_progress'
-        AND r.run_id = ANY (ARRAY(
-            SELECT free.run_id FROM {schema}.runs AS free
-            WHERE free.owner = %(owner)s AND free.run_id = ANY (%(run_ids)s::text[]) AND free.status = 'in_progress'
-            FOR UPDATE SKIP LOCKED
-        ))
-)
-SELECT run_id, cancel_requested FROM held;
+-- Renews the leases of a worker. The runs that it does not return are lost.
+SELECT owner, run_id, cancel_requested
+FROM {schema}.beat(
+    %(worker)s::bigint, %(lease_for)s::float8, %(owners)s::text[], %(run_ids)s::text[], %(attempts)s::integer[]
+);
 
--- name: holds_lock
--- A pooler between may have given this session another server.
-SELECT %(worker)s::bigint = ANY ({schema}.connected_workers());
+-- name: has_due
+-- Whether there is something for a worker to do: of anybody but those whom it names.
+SELECT {schema}.has_due(%(takes_over)s::boolean, %(besides)s::text[]);

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 from lakemem._async.memory import AsyncMemory
@@ -14,7 +14,7 @@ from lakemem.errors import ConfigurationError, InvalidInputError, LeaseLostError
 from lakemem.operations import running
 from lakemem.operations.running import Claimed, Ending, Position
 from lakemem.operations.runs import check_attempts, mark_of
-from lakemem.pulse import Beat, Leases
+from lakemem.pulse import Beat, Leases, Search
 from lakemem.resilience import OUTAGES
 from lakemem.run_types import Run, RunFailure
 from lakemem.running.appending import Appender, Journal
@@ -33,6 +33,8 @@ GRACE = 5.0
 CAUTION = 3.0
 """Seconds after it has connected in which a worker takes nothing over: after a restart of Postgres, all locks are gone
 at once, and those who held them come back just as this one does."""
+UNTOLD = 15.0
+"""Seconds between two looks for runs by way of the pool, while the connection that is not of it looks."""
 BARREN = 2.0
 """Seconds for which an owner is not asked for runs again when what is due of it cannot be claimed."""
 STALL = 300.0
@@ -80,7 +82,7 @@ class AsyncRunner:
         batch_delay: float = 0.005,
         max_attempts: int = 2,
         pause: float = 1.0,
-        poll: float = 0.7,
+        poll: float = 0.9,
         patience: float = 30.0,
         failure_events: Sequence[str] = (),
     ) -> None:
@@ -103,15 +105,23 @@ class AsyncRunner:
         self._patience = patience
         self._storage = memory._storage
         self._tails = self._storage.tails
+        self._bell = asyncio.Event()
         self._failure_events = tuple(failure_events)
         self._appender = Appender(
             self._storage, self._tails, lease=lease, delay=batch_delay, failure_events=self._failure_events
         )
-        self._leases = Leases(lease, heartbeat, beaten=self._beaten_on_thread, is_alive=self._is_alive)
+        self._leases = Leases(
+            lease,
+            heartbeat,
+            poll,
+            search=self._search,
+            due=self._on_loop(self._bell.set),
+            beaten=self._on_loop(self._beaten),
+            is_alive=self._is_alive,
+        )
         self._executions: dict[tuple[str, str], _Execution] = {}
         self._works: set[asyncio.Task[None]] = set()
         self._barren: dict[str, float] = {}
-        self._bell = asyncio.Event()
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -192,9 +202,32 @@ class AsyncRunner:
     def _is_alive(self) -> bool:
         return monotonic() - self._ticked_at < STALL
 
-    def _beaten_on_thread(self, beat: Beat) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._beaten, beat)
+    def _on_loop(self, function: Callable[..., object]) -> Callable[..., None]:
+        """The function, called on the event loop from the thread of the pulse."""
+
+        def call(*arguments: object) -> None:
+            # The loop may be closed by now.
+            with contextlib.suppress(RuntimeError):
+                if self._loop is not None:
+                    self._loop.call_soon_threadsafe(function, *arguments)
+
+        return call
+
+    def _search(self) -> Search | None:
+        """What the pulse is to look for; on its thread."""
+        if self._stopping or not self._has_room:
+            return None
+        # A copy in one step: the event loop changes it meanwhile.
+        now, barren = monotonic(), list(self._barren.items())
+        return Search(self._takes_over, [owner for owner, until in barren if until > now])
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._executions) < self._concurrency
+
+    @property
+    def _takes_over(self) -> bool:
+        return self._tails.pulse.connected_for >= CAUTION
 
     def _beaten(self, beat: Beat) -> None:
         self._contact_at = monotonic()
@@ -228,20 +261,22 @@ class AsyncRunner:
             except Exception:
                 logger.exception("runs could not be claimed")
                 await asyncio.sleep(_PAUSE)
+            # As long as the pulse is there, it looks, and rings.
+            pause = UNTOLD if self._tails.pulse.connected_for else self._poll * random.uniform(0.9, 1.1)  # noqa: S311
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._poll * random.uniform(0.85, 1.15)):  # noqa: S311
+                async with asyncio.timeout(pause):
                     await self._bell.wait()
 
     async def _claim_due(self) -> None:
         """Claim until nothing is due, or there is no room."""
         has_claimed = True
-        while has_claimed and not self._stopping and len(self._executions) < self._concurrency:
+        while has_claimed and not self._stopping and self._has_room:
             has_claimed = False
-            takes_over = self._tails.pulse.connected_for >= CAUTION
+            takes_over = self._takes_over
             now = monotonic()
             self._barren = {owner: until for owner, until in self._barren.items() if until > now}
             for owner in await self._storage.run(running.due(takes_over=takes_over, besides=list(self._barren))):
-                if self._stopping or len(self._executions) >= self._concurrency:
+                if self._stopping or not self._has_room:
                     return
                 claimed = await self._storage.run(
                     running.claim(
