@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from pgvector import HalfVector
 
+from lakemem import caches
 from lakemem.errors import (
     DimensionMismatchError,
     EmbedderUnavailableError,
@@ -73,6 +74,7 @@ class CheckedEmbedder:
         self._cache_size = cache_size
         self._cache: OrderedDict[str, str | None] = OrderedDict()
         self._lock = threading.Lock()
+        caches.register(self)
 
     @property
     def model(self) -> str:
@@ -95,6 +97,11 @@ class CheckedEmbedder:
             known.update(zip(batch, self._embed_batch(batch), strict=True))
         self._remember(known)
         return [known[text] for text in texts]
+
+    def forget_owner(self, owner: str) -> None:
+        """Drop all texts: whose they are is not known."""
+        with self._lock:
+            self._cache.clear()
 
     def _embed_batch(self, texts: list[str]) -> list[str | None]:
         try:

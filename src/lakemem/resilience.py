@@ -7,6 +7,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 from lakemem.errors import CredentialError, SchemaError, StorageUnavailableError
@@ -71,10 +72,15 @@ class CircuitBreaker:
 
 @dataclass(frozen=True, slots=True)
 class PendingWrite:
-    """An accepted write, and the id under which it is applied once."""
+    """An accepted write, and the id under which it is applied once.
+
+    Attributes:
+        accepted_at: seconds on a monotonic clock.
+    """
 
     operation: Operation[Any]
     write_id: uuid.UUID = field(default_factory=uuid.uuid4)
+    accepted_at: float = field(default_factory=monotonic)
 
 
 class WriteBuffer:
@@ -129,3 +135,9 @@ class WriteBuffer:
             self._writes.remove(write)
             self._bytes -= write.operation.size
             self._failed += failed
+
+    def drop(self, owner: str) -> None:
+        """Let go of what waits to be written for an owner."""
+        with self._lock:
+            self._writes = deque(write for write in self._writes if write.operation.owner != owner)
+            self._bytes = sum(write.operation.size for write in self._writes)

@@ -18,12 +18,14 @@ from lakemem._async.exchange import Call, exchange
 from lakemem._async.login import AsyncLogin, Logins, Row
 from lakemem._async.migrate import AsyncMigrator
 from lakemem._sql import Statement, prepared_statements
+from lakemem.attempts import fencing
 from lakemem.connecting import Connector
 from lakemem.errors import ConfigurationError, LakememError, SchemaError, StorageUnavailableError
 from lakemem.operations import Operation
 from lakemem.schema import Description, check_fits
 from lakemem.sqlstate import broke, translate
 from lakemem.tails import RunTails
+from lakemem.target import Lakebase
 from lakemem.types import Health
 from lakemem.waiting import acall_blocking, monotonic
 
@@ -65,6 +67,7 @@ class AsyncDatabase:
 
     Args:
         connector: says how to log in.
+        target: where that is.
         schema: where lakemem's tables are.
         migrate: whether `open` may create or upgrade them.
         min_size: connections that are kept open.
@@ -77,6 +80,7 @@ class AsyncDatabase:
         self,
         connector: Connector,
         *,
+        target: Lakebase,
         schema: str,
         migrate: bool,
         min_size: int,
@@ -85,6 +89,7 @@ class AsyncDatabase:
         timeout: float,
     ) -> None:
         self._connector = connector
+        self._target = target
         self._schema = schema
         self._migrate = migrate
         self._min_size = min_size
@@ -194,14 +199,18 @@ class AsyncDatabase:
     async def _answers(self, operation: Operation[Any], write_id: uuid.UUID | None) -> list[list[Row]]:
         pool = self._usable_pool()
         owner = operation.owner
-        calls = [self._call("session.set_owner", {"owner": owner})]
+        set_owner = _set_owner(operation)
+        calls = [self._call(set_owner, {"owner": owner})]
+        if operation.writes and (attempt := fencing(self._target, self._schema, owner)):
+            fence = {"owner": owner, "run_id": attempt.run_id, "attempt": attempt.number}
+            calls.append(self._call("running.fence", fence))
         if write_id is not None:
             calls.append(self._call("writes.mark", {"owner": owner, "write_id": write_id}))
         answering = []
         for part in operation.parts or (operation,):
             if part.owner != owner:
                 owner = part.owner
-                calls.append(self._call("session.set_owner", {"owner": owner}))
+                calls.append(self._call(set_owner, {"owner": owner}))
             if part.lock is not None:
                 calls.append(self._call("session.lock", {"name": part.lock}))
             if part.first is not None:
@@ -318,6 +327,12 @@ class AsyncDatabase:
                 yield connection
         except psycopg.Error as error:
             raise translate(error) from None
+
+
+def _set_owner(operation: Operation[Any]) -> str:
+    if operation.alone:
+        return "session.set_sole_writer"
+    return "session.set_writer" if operation.writes else "session.set_owner"
 
 
 async def _check_alive(connection: AsyncConnection[Any]) -> None:

@@ -12,6 +12,7 @@ from typing import TypeVar
 from lakemem._async.database import AsyncStorage
 from lakemem.errors import ConfigurationError, LakememError, StorageError, StorageUnavailableError
 from lakemem.operations import Operation
+from lakemem.operations.forgetting import unless_erased
 from lakemem.resilience import OUTAGES, CircuitBreaker, PendingWrite, WriteBuffer
 from lakemem.tails import RunTails
 from lakemem.types import Health
@@ -20,6 +21,9 @@ from lakemem.waiting import AsyncBackground, awithin, monotonic
 T = TypeVar("T")
 
 logger = logging.getLogger("lakemem")
+
+ERASURE_DEADLINE = 600.0
+"""Seconds: somebody waits for all of it, however much there is."""
 
 
 class AsyncDegradingStorage:
@@ -113,6 +117,8 @@ class AsyncDegradingStorage:
     async def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T:
         if not self._in_use:
             raise ConfigurationError("the memory is not open: use `async with`, `with`, or call open()")
+        if operation.erases:
+            return await self._erase(operation)
         if not operation.waits:
             return await self._run_now(operation, write_id)
         if operation.writes:
@@ -132,6 +138,18 @@ class AsyncDegradingStorage:
             return await self._try(operation, write_id)
         except TimeoutError as error:
             raise StorageUnavailableError(str(error)) from None
+
+    async def _erase(self, operation: Operation[T]) -> T:
+        """Erase somebody; what waits to be written for them goes, too, and holds nothing up."""
+        async with self._replaying:
+            if not self._may_try():
+                raise StorageUnavailableError("memory is down, and an erasure cannot be put off: try again later")
+            try:
+                result = await self._watched(ERASURE_DEADLINE, lambda: self._storage.run(operation))
+            except TimeoutError as error:
+                raise StorageUnavailableError(str(error)) from None
+            self._buffer.drop(operation.owner)
+        return result
 
     async def _write(self, operation: Operation[T], write_id: uuid.UUID) -> T:
         if not self._buffer and self._may_try():
@@ -181,8 +199,9 @@ class AsyncDegradingStorage:
         """Apply waiting writes in their order. Returns whether none is left."""
         async with self._replaying:
             while write := self._buffer.first():
+                waited = monotonic() - write.accepted_at
                 try:
-                    await self._try(write.operation, write.write_id)
+                    await self._try(unless_erased(write.operation, waited=waited), write.write_id)
                 except OUTAGES:
                     return False
                 except Exception as error:

@@ -14,7 +14,7 @@ SELECT owner FROM {schema}.memories WHERE owner > %(after_owner)s AND valid_to I
 WITH facts AS MATERIALIZED (
     SELECT
         m.namespace, m.key, m.version, m.valid_from, m.occurred_at, m.metadata, m.content_hash,
-        m.value::text = to_json(m.text)::text AS text_says_all, phrase.words,
+        m.trust, m.value::text = to_json(m.text)::text AS text_says_all, phrase.words,
         coalesce(phrase.stems, phrase.words) AS stems
     FROM {schema}.memories AS m {phrase}
     WHERE m.owner = %(owner)s AND m.valid_to IS NULL AND {alive} AND m.kind = 'fact'
@@ -24,7 +24,7 @@ WITH facts AS MATERIALIZED (
         kept.namespace, kept.key, kept.version, twin.key AS twin_key, twin.version AS twin_version, kept.valid_from,
         kept.words = twin.words AS same_words
     FROM facts AS kept JOIN facts AS twin
-        ON twin.namespace = kept.namespace AND twin.stems = kept.stems
+        ON twin.namespace = kept.namespace AND twin.stems = kept.stems AND twin.trust = kept.trust
         AND (twin.valid_from, twin.key) > (kept.valid_from, kept.key)
     -- The one that goes must not say anything beside its text.
     WHERE kept.metadata @> twin.metadata AND (twin.text_says_all OR twin.content_hash = kept.content_hash)
@@ -168,12 +168,14 @@ WITH {beyond_cap}, closed AS (
 SELECT count(*) FROM held;
 
 -- name: erase_beyond_cap
--- The same, and every version of them goes, for good.
-WITH {beyond_cap}, erased AS (
-    DELETE FROM {schema}.memories AS m USING held
-    WHERE m.owner = %(owner)s AND m.key = held.key AND m.namespace = held.namespace
+-- The same, and every version of them goes, for good; unless their owner is on hold.
+WITH {beyond_cap}, doomed AS MATERIALIZED (
+    SELECT * FROM held WHERE {not_on_hold}
+), erased AS (
+    DELETE FROM {schema}.memories AS m USING doomed
+    WHERE m.owner = %(owner)s AND m.key = doomed.key AND m.namespace = doomed.namespace
 ), event AS (
     INSERT INTO {schema}.memory_events (owner, namespace, key, version, action)
-    SELECT %(owner)s, namespace, key, version, 'erase' FROM held
+    SELECT %(owner)s, namespace, key, version, 'erase' FROM doomed
 )
-SELECT count(*) FROM held;
+SELECT count(*) FROM doomed;

@@ -176,3 +176,7 @@ FROM {schema}.beat(
 -- name: has_due
 -- Whether there is something for a worker to do: of anybody but those whom it names.
 SELECT {schema}.has_due(%(takes_over)s::boolean, %(besides)s::text[]);
+
+-- name: fence
+-- In the transaction of whatever else the handler of an attempt writes.
+SELECT {schema}.check_attempt(%(owner)s, %(run_id)s, %(attempt)s::integer);

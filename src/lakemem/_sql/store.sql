@@ -126,7 +126,7 @@ SELECT %(owner)s, namespace, key, version, 'delete' FROM closed WHERE superseded
 SELECT DISTINCT owner
 FROM (
     SELECT owner FROM {schema}.memories
-    WHERE valid_to IS NULL AND expires_at <= now()
+    WHERE valid_to IS NULL AND expires_at <= now() AND owner NOT IN (SELECT owner FROM {schema}.holds)
     ORDER BY expires_at
     LIMIT %(limit)s
 ) AS expired;
@@ -135,7 +135,7 @@ FROM (
 -- Every version of some memories that have expired goes, for good. What somebody is writing just now is left alone.
 WITH expired AS MATERIALIZED (
     SELECT namespace, key, version FROM {schema}.memories
-    WHERE owner = %(owner)s AND valid_to IS NULL AND expires_at <= now()
+    WHERE owner = %(owner)s AND valid_to IS NULL AND expires_at <= now() AND {not_on_hold}
     ORDER BY expires_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED

@@ -1,11 +1,13 @@
 -- What a sweep through all owners asks, as the owner 'sweep', who sees which threads there are and whose writes are
--- marked. What it finds it removes as each of their owners.
+-- marked. What it finds it removes as each of their owners. Those who are on hold it leaves out.
 
 -- name: threads
 -- In the order of the primary key, from the place behind the page before.
 SELECT owner, thread_id, coalesce(expires_at <= now(), false)
 FROM {schema}.threads
-WHERE (owner, thread_id) > (%(after_owner)s, %(after_thread)s) AND (NOT %(expired_only)s::boolean OR expires_at <= now())
+WHERE owner NOT IN (SELECT owner FROM {schema}.holds)
+    AND (owner, thread_id) > (%(after_owner)s, %(after_thread)s)
+    AND (NOT %(expired_only)s::boolean OR expires_at <= now())
 ORDER BY owner, thread_id
 LIMIT %(limit)s;
 
@@ -35,6 +37,7 @@ SELECT owner, run_id
 FROM {schema}.runs
 WHERE completed_at < now() - make_interval(secs => %(older_than)s::float8)
     AND (NOT %(with_events)s::boolean OR first_sequence <= last_sequence)
+    AND owner NOT IN (SELECT owner FROM {schema}.holds)
 ORDER BY completed_at
 LIMIT %(limit)s;
 

@@ -134,7 +134,7 @@ FROM (VALUES (1)) AS once LEFT JOIN thread ON true;
 WITH expired AS MATERIALIZED (
     SELECT thread_id
     FROM {schema}.threads
-    WHERE owner = %(owner)s AND expires_at <= now()
+    WHERE owner = %(owner)s AND expires_at <= now() AND {not_on_hold}
     ORDER BY expires_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED

@@ -19,11 +19,13 @@ from lakemem._sql import Statement, prepared_statements
 from lakemem._sync.exchange import Call, exchange
 from lakemem._sync.login import Login, Logins, Row
 from lakemem._sync.migrate import Migrator
+from lakemem.attempts import fencing
 from lakemem.connecting import Connector
 from lakemem.errors import ConfigurationError, LakememError, SchemaError, StorageUnavailableError
 from lakemem.operations import Operation
 from lakemem.schema import Description, check_fits
 from lakemem.sqlstate import broke, translate
+from lakemem.target import Lakebase
 from lakemem.types import Health
 from lakemem.waiting import call_blocking, monotonic
 
@@ -60,6 +62,7 @@ class Database:
 
     Args:
         connector: says how to log in.
+        target: where that is.
         schema: where lakemem's tables are.
         migrate: whether `open` may create or upgrade them.
         min_size: connections that are kept open.
@@ -72,6 +75,7 @@ class Database:
         self,
         connector: Connector,
         *,
+        target: Lakebase,
         schema: str,
         migrate: bool,
         min_size: int,
@@ -80,6 +84,7 @@ class Database:
         timeout: float,
     ) -> None:
         self._connector = connector
+        self._target = target
         self._schema = schema
         self._migrate = migrate
         self._min_size = min_size
@@ -165,14 +170,18 @@ class Database:
     def _answers(self, operation: Operation[Any], write_id: uuid.UUID | None) -> list[list[Row]]:
         pool = self._usable_pool()
         owner = operation.owner
-        calls = [self._call("session.set_owner", {"owner": owner})]
+        set_owner = _set_owner(operation)
+        calls = [self._call(set_owner, {"owner": owner})]
+        if operation.writes and (attempt := fencing(self._target, self._schema, owner)):
+            fence = {"owner": owner, "run_id": attempt.run_id, "attempt": attempt.number}
+            calls.append(self._call("running.fence", fence))
         if write_id is not None:
             calls.append(self._call("writes.mark", {"owner": owner, "write_id": write_id}))
         answering = []
         for part in operation.parts or (operation,):
             if part.owner != owner:
                 owner = part.owner
-                calls.append(self._call("session.set_owner", {"owner": owner}))
+                calls.append(self._call(set_owner, {"owner": owner}))
             if part.lock is not None:
                 calls.append(self._call("session.lock", {"name": part.lock}))
             if part.first is not None:
@@ -286,6 +295,12 @@ class Database:
                 yield connection
         except psycopg.Error as error:
             raise translate(error) from None
+
+
+def _set_owner(operation: Operation[Any]) -> str:
+    if operation.alone:
+        return "session.set_sole_writer"
+    return "session.set_writer" if operation.writes else "session.set_owner"
 
 
 def _check_alive(connection: Connection[Any]) -> None:

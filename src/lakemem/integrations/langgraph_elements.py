@@ -14,6 +14,7 @@ from functools import cache, partial
 from threading import Lock
 from typing import Any, Literal, TypeAlias, cast
 
+from lakemem import caches
 from lakemem.errors import MissingExtraError
 from lakemem.spans import Spans, joined, positions_of, spans_of
 
@@ -134,6 +135,7 @@ class KnownVersions:
         self._size = 0
         self._versions: OrderedDict[tuple[str, ...], KnownVersion] = OrderedDict()
         self._lock = Lock()
+        caches.register(self)
 
     def get(self, *channel: str) -> KnownVersion | None:
         """Return the version that is known of a channel: its owner, thread, namespace and name."""
@@ -161,6 +163,12 @@ class KnownVersions:
         """Know nothing of a thread's channels."""
         with self._lock:
             for channel in [each for each in self._versions if each[:2] == (owner, thread_id)]:
+                self._drop(channel)
+
+    def forget_owner(self, owner: str) -> None:
+        """Know nothing of an owner's channels."""
+        with self._lock:
+            for channel in [each for each in self._versions if each[0] == owner]:
                 self._drop(channel)
 
     def _drop(self, channel: tuple[str, ...]) -> None:

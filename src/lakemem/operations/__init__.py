@@ -25,6 +25,8 @@ class Operation(Generic[T]):
         parse: makes the result of the rows.
         fallback: the result while memory is down.
         writes: whether it changes something.
+        alone: whether nothing else may be written for its owner in the meantime, by whomever.
+        erases: whether it removes all that its owner has, what waits to be written included.
         lock: a name; operations with the same name wait for each other.
         first: a statement that runs before it, with the same parameters, so that it sees what that waited for.
         waits: whether it may be put off, or answered with the fallback, while memory is down; if not, the outage
@@ -40,6 +42,8 @@ class Operation(Generic[T]):
     parse: Callable[[Rows], T] = field(repr=False)
     fallback: T = field(repr=False)
     writes: bool = False
+    alone: bool = False
+    erases: bool = False
     lock: str | None = None
     first: str | None = None
     waits: bool = True
@@ -81,6 +85,7 @@ def together(statement: str, parts: Sequence[Operation[Any]]) -> Operation[list[
         parse=results,
         fallback=[part.fallback for part in parts],
         writes=any(part.writes for part in parts),
+        alone=any(part.alone for part in parts),
         waits=all(part.waits for part in parts),
         parts=tuple(leaf for part in parts for leaf in part.parts or (part,)),
     )

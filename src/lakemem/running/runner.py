@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 from lakemem._async.memory import AsyncMemory
+from lakemem.attempts import CurrentAttempt, begin
 from lakemem.errors import ConfigurationError, InvalidInputError, LeaseLostError, RunError
 from lakemem.operations import running
 from lakemem.operations.running import Claimed, Ending, Position
@@ -329,6 +330,7 @@ class _Execution:
     def __init__(
         self, memory: AsyncMemory, handler: Handler, claimed: Claimed, journal: Journal, appender: Appender
     ) -> None:
+        self._memory = memory
         self._handler = handler
         self._remaining = claimed.remaining
         self._appender = appender
@@ -376,6 +378,8 @@ class _Execution:
         await self._conclude(task)
 
     async def _handle(self) -> None:
+        run = self._attempt.run
+        begin(CurrentAttempt(self._memory.target, self._memory.schema, run.owner, run.run_id, run.attempt))
         await self._handler(self._attempt)
 
     async def _watch_cancelling(self) -> None:
