@@ -57,6 +57,15 @@ async def test_they_are_one_transaction(connection: AsyncLogin) -> None:
     assert await notes(connection) == ["c"]
 
 
+async def test_a_commit_that_fails_is_an_error_like_any_other(connection: AsyncLogin) -> None:
+    await connection.execute("CREATE TEMPORARY TABLE late (note text UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    insert = "INSERT INTO late VALUES ($1::text)"
+    for _ in range(2):
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            await exchange(connection, [call(insert, "a"), call(insert, "a")])
+    assert await exchange(connection, [call(insert, "a"), call(SELECT, 3)]) == [[], [(3,)]]
+
+
 async def test_a_setting_of_a_transaction_ends_with_it(connection: AsyncLogin) -> None:
     owner = call("SELECT current_setting('lakemem.owner', true)")
     calls = [call("SELECT set_config('lakemem.owner', $1, true)", "user:alice"), owner]

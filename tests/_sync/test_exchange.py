@@ -57,6 +57,15 @@ def test_they_are_one_transaction(connection: Login) -> None:
     assert notes(connection) == ["c"]
 
 
+def test_a_commit_that_fails_is_an_error_like_any_other(connection: Login) -> None:
+    connection.execute("CREATE TEMPORARY TABLE late (note text UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    insert = "INSERT INTO late VALUES ($1::text)"
+    for _ in range(2):
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            exchange(connection, [call(insert, "a"), call(insert, "a")])
+    assert exchange(connection, [call(insert, "a"), call(SELECT, 3)]) == [[], [(3,)]]
+
+
 def test_a_setting_of_a_transaction_ends_with_it(connection: Login) -> None:
     owner = call("SELECT current_setting('lakemem.owner', true)")
     calls = [call("SELECT set_config('lakemem.owner', $1, true)", "user:alice"), owner]

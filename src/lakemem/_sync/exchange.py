@@ -144,11 +144,13 @@ def _note_prepared(prepared: set[bytes], results: Sequence[PGresult], preparing:
 
 
 def _rows(connection: Login, results: Sequence[PGresult], preparing: Sequence[bytes | None]) -> list[list[Row]]:
+    # A COMMIT that fails says so behind the results of all statements.
+    for result in results:
+        if result.status in _FAILED:
+            raise error_from_result(result, connection.info.encoding)
     transformer = Transformer(connection)
     rows = []
     for result, name in zip(results, preparing, strict=True):
-        if result.status in _FAILED:
-            raise error_from_result(result, connection.info.encoding)
         if name is None:
             transformer.set_pgresult(result)
             rows.append(transformer.load_rows(0, result.ntuples, tuple))
