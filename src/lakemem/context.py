@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lakemem.errors import ConfigurationError, IdentityError, InvalidInputError
+from lakemem.target import is_deployed
 from lakemem.types import RequestContext
 from lakemem.validation import check_identifier
 
@@ -61,7 +62,7 @@ def resolve_user_id(
     token = _header(headers, TOKEN_HEADER)
     if token and identify is not None:
         return identified_user(identify, token)
-    if environ.get("DATABRICKS_APP_NAME"):
+    if is_deployed(environ):
         raise IdentityError(_why_not_verified(token))
     claimed = _mapping("custom_inputs", custom_inputs).get("user_id")
     for name, candidate in (("custom_inputs.user_id", claimed), ("user_id", user_id)):

@@ -20,7 +20,7 @@ from lakemem.grants import missing_rights
 from lakemem.lakebase import LakebaseCredentials
 from lakemem.protocols import Embedder
 from lakemem.resolving import Resolver
-from lakemem.schema import Description, check_fits
+from lakemem.schema import Description, check_fits, how_to_confine, why_open
 from lakemem.sqlstate import translate
 from lakemem.target import Lakebase
 
@@ -47,13 +47,23 @@ class Doctor:
     Args:
         pool_size: connections that each process of the app may take (``max_size``).
         embedder: to be tried too.
+        production: whether the app will refuse a login that row-level security does not confine.
     """
 
-    def __init__(self, target: Lakebase, *, schema: str, pool_size: int = 10, embedder: Embedder | None = None) -> None:
+    def __init__(
+        self,
+        target: Lakebase,
+        *,
+        schema: str,
+        pool_size: int = 10,
+        embedder: Embedder | None = None,
+        production: bool = False,
+    ) -> None:
         self._target = target
         self._schema = schema
         self._pool_size = pool_size
         self._embedder = embedder
+        self._production = production
         self._statements = bind_statements(schema)
 
     def findings(self) -> Iterator[Finding]:
@@ -101,7 +111,7 @@ class Doctor:
         except (psycopg.Error, LakememError) as error:
             yield _failed("tables", error)
             return
-        yield _row_security(description)
+        yield _row_security(description, self._schema, self._production)
         tables = _attempt("tables", lambda: self._tables(description))
         yield tables
         if tables.status == "ok":
@@ -173,15 +183,13 @@ def _tls(connection: Login) -> Finding:
     return Finding("TLS", "warning", "the connection is not encrypted", "add sslmode=require to the target")
 
 
-def _row_security(description: Description) -> Finding:
-    if description.bypasses_row_security:
-        return Finding(
-            "row-level security",
-            "warning",
-            "this role is a superuser or has BYPASSRLS, so Postgres does not confine users for it",
-            "log in as an ordinary role",
-        )
-    return Finding("row-level security", "ok", "Postgres itself keeps users apart")
+def _row_security(description: Description, schema: str, production: bool) -> Finding:
+    if description.is_confined:
+        return Finding("row-level security", "ok", "Postgres itself keeps users apart")
+    detail, remedy = why_open(description), how_to_confine(description, schema)
+    if production:
+        return Finding("row-level security", "failed", detail, remedy)
+    return Finding("row-level security", "warning", f"{detail}; a deployed app refuses that", remedy)
 
 
 def _latency(connection: Login) -> float:

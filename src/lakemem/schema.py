@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from lakemem._sql import bind_statements, migrations
-from lakemem.errors import InvalidInputError, SchemaError, SchemaOutdatedError, SchemaTooNewError
+from lakemem.errors import ConfigurationError, InvalidInputError, SchemaError, SchemaOutdatedError, SchemaTooNewError
 from lakemem.validation import check_identifier
 
 DEFAULT_SCHEMA = "lakemem"
@@ -42,6 +42,8 @@ class Description:
     Attributes:
         vector_schema: where the extension `vector` is; ``"public"`` while it is nowhere.
         schema_version: the number of the newest migration; 0 without any.
+        bypasses_row_security: whether the role is exempt from it, as superusers are.
+        open_tables: on which of lakemem's tables it does not hold for the role.
         checksums: of the applied migrations, by number.
     """
 
@@ -50,11 +52,49 @@ class Description:
     vector_schema: str
     has_vector: bool
     bypasses_row_security: bool
+    open_tables: tuple[str, ...]
     checksums: dict[int, str]
 
     @property
     def schema_version(self) -> int:
         return max(self.checksums, default=0)
+
+    @property
+    def is_confined(self) -> bool:
+        """Whether Postgres itself keeps users apart for the role."""
+        return not self.bypasses_row_security and not self.open_tables
+
+
+def why_open(description: Description) -> str:
+    """Say why row-level security does not confine the role; nothing where it does."""
+    if description.bypasses_row_security:
+        return "this Postgres role is a superuser or has BYPASSRLS, so Postgres does not keep users apart for it"
+    if description.open_tables:
+        return (
+            "Postgres does not keep users apart for this role in "
+            f"{', '.join(description.open_tables)}: row-level security is off, or not forced on the owner"
+        )
+    return ""
+
+
+def how_to_confine(description: Description, schema: str) -> str:
+    """Say what to do about it."""
+    if description.bypasses_row_security:
+        return "log in as an ordinary role that `lakemem grants` has given its rights"
+    name = sql.Identifier(schema, description.open_tables[0]).as_string()
+    return f"run ALTER TABLE {name} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY, and so for each of them"
+
+
+def check_confined(description: Description, schema: str) -> None:
+    """Refuse a role that row-level security does not confine.
+
+    Raises:
+        ConfigurationError: users would be kept apart by lakemem's own conditions alone.
+    """
+    if not description.is_confined:
+        raise ConfigurationError(
+            f"{why_open(description)}, and a deployed app does not work without: {how_to_confine(description, schema)}"
+        )
 
 
 def check_fits(description: Description, schema: str) -> None:

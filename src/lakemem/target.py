@@ -22,6 +22,11 @@ DEFAULT_EMBEDDED_VERSION = 18
 _WHERE_AND_WHO = {"host", "user", "password", "dbname"}
 
 
+def is_deployed(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether this process is a deployed app: ``DATABRICKS_APP_NAME`` is set, as Databricks Apps do."""
+    return bool((os.environ if environ is None else environ).get("DATABRICKS_APP_NAME"))
+
+
 @dataclass(frozen=True, slots=True)
 class Lakebase:
     """Where the database is. Make one with a class method; ``from_env()`` reads what the platform sets.

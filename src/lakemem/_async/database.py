@@ -22,7 +22,7 @@ from lakemem.attempts import fencing
 from lakemem.connecting import Connector
 from lakemem.errors import ConfigurationError, LakememError, SchemaError, StorageUnavailableError
 from lakemem.operations import Operation
-from lakemem.schema import Description, check_fits
+from lakemem.schema import Description, check_confined, check_fits, how_to_confine, why_open
 from lakemem.sqlstate import broke, translate
 from lakemem.tails import RunTails
 from lakemem.target import Lakebase
@@ -70,6 +70,7 @@ class AsyncDatabase:
         target: where that is.
         schema: where lakemem's tables are.
         migrate: whether `open` may create or upgrade them.
+        production: whether `open` refuses a role that row-level security does not confine.
         min_size: connections that are kept open.
         max_size: connections at the most.
         max_idle: seconds after which a connection beyond `min_size` is closed when nobody uses it.
@@ -83,6 +84,7 @@ class AsyncDatabase:
         target: Lakebase,
         schema: str,
         migrate: bool,
+        production: bool,
         min_size: int,
         max_size: int,
         max_idle: float,
@@ -92,6 +94,7 @@ class AsyncDatabase:
         self._target = target
         self._schema = schema
         self._migrate = migrate
+        self._production = production
         self._min_size = min_size
         self._max_size = max_size
         self._max_idle = max_idle
@@ -251,7 +254,7 @@ class AsyncDatabase:
             latency=latency,
             server_version=description.server_version,
             schema_version=description.schema_version,
-            row_level_security=not description.bypasses_row_security,
+            row_level_security=description.is_confined,
         )
 
     async def _checked_description(self) -> Description:
@@ -260,10 +263,13 @@ class AsyncDatabase:
             if self._migrate:
                 await migrator.apply(connection)
             description = await migrator.check(connection)
-        if description.bypasses_row_security:
+        if self._production:
+            check_confined(description, self._schema)
+        if not description.is_confined:
             logger.warning(
-                "this Postgres role is a superuser or has BYPASSRLS: row-level security does not confine it, "
-                "only lakemem's own conditions do; log in as an ordinary role"
+                "%s, only lakemem's own conditions do; a deployed app refuses this. To do: %s",
+                why_open(description),
+                how_to_confine(description, self._schema),
             )
         return description
 

@@ -8,6 +8,7 @@ from psycopg import AsyncConnection, errors
 
 from lakemem._sql import bind_statements, migrations
 from lakemem.errors import SchemaError
+from lakemem.grants import PRIVATE_TABLES
 from lakemem.schema import Description, check_fits, check_history
 
 
@@ -19,11 +20,13 @@ class AsyncMigrator:
         self._statements = bind_statements(schema)
 
     async def describe(self, connection: AsyncConnection[Any]) -> Description:
-        cursor = await connection.execute(self._statements["schema.describe"], {"schema": self._schema})
+        cursor = await connection.execute(
+            self._statements["schema.describe"], {"schema": self._schema, "tables": list(PRIVATE_TABLES)}
+        )
         row = await cursor.fetchone()
         if row is None:
             raise SchemaError("Postgres does not know the role that is logged in")
-        server_version, encoding, vector_schema, has_migrations, bypasses = row
+        server_version, encoding, vector_schema, has_migrations, bypasses, open_tables = row
         checksums: dict[int, str] = {}
         if has_migrations:
             cursor = await connection.execute(self._statements["schema.applied"])
@@ -34,6 +37,7 @@ class AsyncMigrator:
             vector_schema=vector_schema or "public",
             has_vector=vector_schema is not None,
             bypasses_row_security=bypasses,
+            open_tables=tuple(open_tables),
             checksums=checksums,
         )
 

@@ -7,7 +7,14 @@ SELECT
     current_setting('server_encoding') AS encoding,
     (SELECT nspname FROM pg_namespace WHERE oid = extension.extnamespace) AS vector_schema,
     to_regclass(format('%%I.%%I', %(schema)s::text, 'migrations')) IS NOT NULL AS has_migrations,
-    role.rolsuper OR role.rolbypassrls AS bypasses_row_security
+    role.rolsuper OR role.rolbypassrls AS bypasses_row_security,
+    -- Switched off, or not forced on this role, which owns them.
+    ARRAY(
+        SELECT c.relname::text FROM pg_class AS c
+        WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s::text))
+            AND c.relname = ANY (%(tables)s::text[]) AND NOT row_security_active(c.oid)
+        ORDER BY 1
+    ) AS open_tables
 FROM pg_roles AS role
 LEFT JOIN pg_extension AS extension ON extension.extname = 'vector'
 WHERE role.rolname = current_user;

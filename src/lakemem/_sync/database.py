@@ -23,7 +23,7 @@ from lakemem.attempts import fencing
 from lakemem.connecting import Connector
 from lakemem.errors import ConfigurationError, LakememError, SchemaError, StorageUnavailableError
 from lakemem.operations import Operation
-from lakemem.schema import Description, check_fits
+from lakemem.schema import Description, check_confined, check_fits, how_to_confine, why_open
 from lakemem.sqlstate import broke, translate
 from lakemem.target import Lakebase
 from lakemem.types import Health
@@ -65,6 +65,7 @@ class Database:
         target: where that is.
         schema: where lakemem's tables are.
         migrate: whether `open` may create or upgrade them.
+        production: whether `open` refuses a role that row-level security does not confine.
         min_size: connections that are kept open.
         max_size: connections at the most.
         max_idle: seconds after which a connection beyond `min_size` is closed when nobody uses it.
@@ -78,6 +79,7 @@ class Database:
         target: Lakebase,
         schema: str,
         migrate: bool,
+        production: bool,
         min_size: int,
         max_size: int,
         max_idle: float,
@@ -87,6 +89,7 @@ class Database:
         self._target = target
         self._schema = schema
         self._migrate = migrate
+        self._production = production
         self._min_size = min_size
         self._max_size = max_size
         self._max_idle = max_idle
@@ -222,7 +225,7 @@ class Database:
             latency=latency,
             server_version=description.server_version,
             schema_version=description.schema_version,
-            row_level_security=not description.bypasses_row_security,
+            row_level_security=description.is_confined,
         )
 
     def _checked_description(self) -> Description:
@@ -231,10 +234,13 @@ class Database:
             if self._migrate:
                 migrator.apply(connection)
             description = migrator.check(connection)
-        if description.bypasses_row_security:
+        if self._production:
+            check_confined(description, self._schema)
+        if not description.is_confined:
             logger.warning(
-                "this Postgres role is a superuser or has BYPASSRLS: row-level security does not confine it, "
-                "only lakemem's own conditions do; log in as an ordinary role"
+                "%s, only lakemem's own conditions do; a deployed app refuses this. To do: %s",
+                why_open(description),
+                how_to_confine(description, self._schema),
             )
         return description
 

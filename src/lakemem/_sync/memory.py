@@ -18,7 +18,7 @@ from lakemem.connecting import connector_for
 from lakemem.protocols import CredentialProvider, Embedder, Extractor
 from lakemem.schema import schema_name
 from lakemem.scopes import Scope, scope_owner, user_owner
-from lakemem.target import Lakebase
+from lakemem.target import Lakebase, is_deployed
 from lakemem.types import Consolidated, Consolidation, Health, Reembedded, Retention, Swept
 
 
@@ -37,6 +37,8 @@ class Memory:
         schema: the Postgres schema of lakemem's tables; by default ``LAKEBASE_AGENT_MEMORY_SCHEMA``, else
             ``lakemem``.
         migrate: whether `open` creates or upgrades the tables; by default only on an embedded Postgres.
+        production: whether `open` refuses a login that row-level security does not confine, such as a superuser's;
+            by default in a deployed app (``DATABRICKS_APP_NAME`` is set). Elsewhere the log has a warning.
         min_size: connections that are kept open.
         max_size: connections at the most.
         max_idle: seconds after which a connection beyond `min_size` is closed when nobody uses it.
@@ -55,6 +57,7 @@ class Memory:
         credentials: CredentialProvider | None = None,
         schema: str | None = None,
         migrate: bool | None = None,
+        production: bool | None = None,
         min_size: int = 1,
         max_size: int = 10,
         max_idle: float = 600.0,
@@ -64,10 +67,12 @@ class Memory:
         self._target = Lakebase.from_env() if target is None else target
         self._embeddings = Embeddings(embedder, embedding_deadline)
         self._schema = schema_name(schema)
+        self._production = is_deployed() if production is None else production
         self._storage: Storage = Database(
             connector_for(self._target, credentials),
             schema=self._schema,
             migrate=self._target.kind == "embedded" if migrate is None else migrate,
+            production=self._production,
             min_size=min_size,
             max_size=max_size,
             max_idle=max_idle,
@@ -90,6 +95,7 @@ class Memory:
         Raises:
             StorageUnavailableError: Postgres cannot be reached.
             SchemaError: its tables do not fit this version of lakemem.
+            ConfigurationError: in production, Postgres does not keep users apart for this login.
         """
         self._storage.open()
 
@@ -282,6 +288,7 @@ class Memory:
             credentials=credentials,
             schema=self._schema,
             migrate=False,
+            production=self._production,
             min_size=0,
             max_size=max_size,
             max_idle=max_idle,

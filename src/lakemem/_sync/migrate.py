@@ -9,6 +9,7 @@ from psycopg import Connection, errors
 
 from lakemem._sql import bind_statements, migrations
 from lakemem.errors import SchemaError
+from lakemem.grants import PRIVATE_TABLES
 from lakemem.schema import Description, check_fits, check_history
 
 
@@ -20,11 +21,13 @@ class Migrator:
         self._statements = bind_statements(schema)
 
     def describe(self, connection: Connection[Any]) -> Description:
-        cursor = connection.execute(self._statements["schema.describe"], {"schema": self._schema})
+        cursor = connection.execute(
+            self._statements["schema.describe"], {"schema": self._schema, "tables": list(PRIVATE_TABLES)}
+        )
         row = cursor.fetchone()
         if row is None:
             raise SchemaError("Postgres does not know the role that is logged in")
-        server_version, encoding, vector_schema, has_migrations, bypasses = row
+        server_version, encoding, vector_schema, has_migrations, bypasses, open_tables = row
         checksums: dict[int, str] = {}
         if has_migrations:
             cursor = connection.execute(self._statements["schema.applied"])
@@ -35,6 +38,7 @@ class Migrator:
             vector_schema=vector_schema or "public",
             has_vector=vector_schema is not None,
             bypasses_row_security=bypasses,
+            open_tables=tuple(open_tables),
             checksums=checksums,
         )
 

@@ -11,6 +11,7 @@ from lakemem.commands.targets import add_target, target_of
 from lakemem.doctor import Doctor, Finding
 from lakemem.protocols import Embedder
 from lakemem.schema import schema_name
+from lakemem.target import is_deployed
 
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "failed": "FAILED "}
 
@@ -22,6 +23,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Exit code 0: memory works from here; 1: a step failed.",
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument(
+        "--production",
+        action="store_true",
+        help="fail where a deployed app would refuse to open (default: where DATABRICKS_APP_NAME is set)",
+    )
     parser.add_argument("--pool-size", type=int, default=10, metavar="N", help="max_size of the app (default: 10)")
     parser.add_argument(
         "--embedding-endpoint",
@@ -39,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
         schema=schema_name(options.schema),
         pool_size=options.pool_size,
         embedder=_embedder(options.embedding_endpoint, options.embedding_dimensions),
+        production=options.production or is_deployed(),
     )
     findings = []
     for finding in doctor.findings():

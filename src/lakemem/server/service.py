@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import threading
 import time
@@ -25,6 +24,7 @@ from lakemem.running.runner import AsyncRunner
 from lakemem.server.asking import Asked
 from lakemem.server.execution import AgentHandler
 from lakemem.server.shapes import FAILURE_EVENTS
+from lakemem.target import is_deployed
 
 HEADERS_KEPT = 1_000
 """Of how many runs a process has the headers; those of the oldest go first."""
@@ -179,7 +179,7 @@ class Service:
     @property
     def _verifies(self) -> bool:
         """Whether users are verified here, rather than taken for who they claim to be."""
-        return self._identify is not None or bool(os.environ.get("DATABRICKS_APP_NAME"))
+        return self._identify is not None or is_deployed()
 
     def _thread_of(self, asked: Asked, resolved: str, previous: Run | None) -> str:
         if previous is None or previous.thread_id is None:
