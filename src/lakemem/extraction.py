@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeGuard
@@ -56,12 +56,14 @@ def is_subject(name: object) -> bool:
     return isinstance(name, str) and len(name) <= MAX_SUBJECT_CHARACTERS and _SUBJECT.fullmatch(name) is not None
 
 
-def without_subjects(extraction: Extraction, taken: Set[str]) -> Extraction:
-    """The same, but what is about one of these subjects stands beside it, and does not take its place."""
+def without_subjects(extraction: Extraction, is_taken: Callable[[Proposal], bool]) -> Extraction:
+    """The same, but what may not take the place of its subject stands beside it."""
+    taken = [is_taken(proposal) for proposal in extraction.proposals]
     proposals = tuple(
-        replace(proposal, subject=None) if proposal.subject in taken else proposal for proposal in extraction.proposals
+        replace(proposal, subject=None) if is_so else proposal
+        for proposal, is_so in zip(extraction.proposals, taken, strict=True)
     )
-    number = sum(proposal.subject in taken for proposal in extraction.proposals)
+    number = sum(taken)
     dropped = {**extraction.dropped, "subject is taken": number} if number else extraction.dropped
     return replace(extraction, proposals=proposals, dropped=dropped)
 

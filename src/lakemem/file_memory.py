@@ -13,12 +13,16 @@ from typing import Any, TypeAlias
 
 from lakemem.errors import ConflictError, InvalidInputError, LakememError, MemoryNotFoundError
 from lakemem.file_paths import ROOT, Place, place_of
+from lakemem.types import Trust
 from lakemem.validation import check_identifier
 
 MAX_LINES = 999_999
 MAX_FILES_AT_ONCE = 500
 """That one command deletes or renames: each holds a lock on its key, and a server has room for some thousands."""
 LISTED_DEPTH = 2
+
+HELD_BACK = "This was not stored: it is held back until a person has looked at it. Go on without it."
+REDACTED = "\n(A part of it was taken out before it was stored: view the file.)"
 
 _BEFORE_ANY_CHARACTER = "\x01"
 _PAST_ANY_CHARACTER = "\U0010ffff" * 151
@@ -46,11 +50,13 @@ class File:
         version: that of its memory.
         size: bytes of its text.
         text: None where it was not asked for.
+        trust: who says what stands in it.
     """
 
     version: int
     size: int
     text: str | None = field(default=None, repr=False)
+    trust: Trust = "unknown"
 
 
 Files: TypeAlias = Mapping[str, File]
@@ -90,6 +96,11 @@ class Change:
     version: int | None
     text: str | None = field(default=None, repr=False)
     origin: str | None = None
+
+    @property
+    def is_move(self) -> bool:
+        """Whether it brings a text that stood elsewhere."""
+        return self.origin not in (None, self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +375,18 @@ def command_of(given: object) -> Command:
     if missing:
         raise InvalidInputError(f"{name} needs {' and '.join(missing)}")
     return signature.make(**arguments)
+
+
+def check_may_change(files: Files, changes: Sequence[Change], more_trusted: Sequence[str]) -> None:
+    """Refuse a new text for a file that somebody has written who counts for more.
+
+    Raises:
+        Refusal: one of the changes is such.
+    """
+    for change in changes:
+        file = files.get(change.key)
+        if change.text is not None and file is not None and file.trust in more_trusted:
+            raise _invalid(f"Error: {ROOT}/{change.key} holds what the user said: write to another file")
 
 
 def numbered(lines: Sequence[str], first: int) -> str:

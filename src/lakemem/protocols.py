@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from lakemem.types import Credential, Hit, KnownMemory, MemoryRecord, Proposal, SourceTurn
+from lakemem.types import Credential, Hit, KnownMemory, MemoryRecord, Proposal, ProposedWrite, SourceTurn, Trust
 
 
 @runtime_checkable
@@ -82,6 +82,30 @@ class Reranker(Protocol):
 
 
 @runtime_checkable
+class Redactor(Protocol):
+    """Takes out of texts what is not to be stored, such as :class:`lakemem.PatternRedactor`."""
+
+    def redact(self, text: str) -> str:
+        """Return the text without it. It may block; lakemem never calls it on an event loop.
+
+        What it returns it must return unchanged when it is given that again.
+        """
+        ...
+
+
+@runtime_checkable
+class WritePolicy(Protocol):
+    """Says which writes are held back for a person to look at."""
+
+    def flag(self, write: ProposedWrite) -> str | None:
+        """Return why this is held back, in a few words that quote nothing of it; None to let it through.
+
+        It may block; lakemem never calls it on an event loop.
+        """
+        ...
+
+
+@runtime_checkable
 class AsyncShortTermMemory(Protocol):
     """One conversation, as a session adapter needs it; :class:`lakemem.AsyncThread` is one."""
 
@@ -111,7 +135,9 @@ class AsyncShortTermMemory(Protocol):
 class AsyncLongTermMemory(Protocol):
     """What is known about one user, as the memory tools need it; :class:`lakemem.AsyncScopedMemory` is one."""
 
-    async def save(self, key: str | None, value: Any, *, namespace: Sequence[str] = ()) -> MemoryRecord:
+    async def save(
+        self, key: str | None, value: Any, *, namespace: Sequence[str] = (), trust: Trust = "unknown"
+    ) -> MemoryRecord:
         """Remember a JSON value; a value that is there already becomes an earlier version."""
         ...
 
@@ -123,7 +149,9 @@ class AsyncLongTermMemory(Protocol):
         """Return memories, the newest first."""
         ...
 
-    async def update(self, key: str, value: Any, *, namespace: Sequence[str] = ()) -> MemoryRecord:
+    async def update(
+        self, key: str, value: Any, *, namespace: Sequence[str] = (), trust: Trust | None = None
+    ) -> MemoryRecord:
         """Change a memory; raise MemoryNotFoundError where there is none."""
         ...
 
@@ -166,7 +194,9 @@ class ShortTermMemory(Protocol):
 class LongTermMemory(Protocol):
     """What is known about one user, as the memory tools need it; :class:`lakemem.ScopedMemory` is one."""
 
-    def save(self, key: str | None, value: Any, *, namespace: Sequence[str] = ()) -> MemoryRecord:
+    def save(
+        self, key: str | None, value: Any, *, namespace: Sequence[str] = (), trust: Trust = "unknown"
+    ) -> MemoryRecord:
         """Remember a JSON value; a value that is there already becomes an earlier version."""
         ...
 
@@ -178,7 +208,9 @@ class LongTermMemory(Protocol):
         """Return memories, the newest first."""
         ...
 
-    def update(self, key: str, value: Any, *, namespace: Sequence[str] = ()) -> MemoryRecord:
+    def update(
+        self, key: str, value: Any, *, namespace: Sequence[str] = (), trust: Trust | None = None
+    ) -> MemoryRecord:
         """Change a memory; raise MemoryNotFoundError where there is none."""
         ...
 

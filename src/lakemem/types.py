@@ -187,6 +187,7 @@ class Swept:
         marks: marks of writes that nobody repeats any more.
         runs: runs that ended long ago, with their events.
         run_events: events of runs that ended some time ago.
+        quarantined: writes that were held back until their time was over.
     """
 
     threads: int = 0
@@ -195,6 +196,7 @@ class Swept:
     marks: int = 0
     runs: int = 0
     run_events: int = 0
+    quarantined: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +221,9 @@ class Reembedded:
 
 
 MemoryKind: TypeAlias = Literal["fact", "turn"]
-SaveOutcome: TypeAlias = Literal["saved", "linked", "merged", "unchanged"]
+SaveOutcome: TypeAlias = Literal["saved", "linked", "merged", "unchanged", "kept", "quarantined"]
+Trust: TypeAlias = Literal["user", "model", "tool", "unknown"]
+"""Who said what a memory says, from the most trusted to the least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,6 +300,56 @@ class MemoryRecord:
     created_at: datetime | None = None
     superseded_by: int | None = None
     outcome: SaveOutcome | None = field(default=None, compare=False)
+    trust: Trust = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposedWrite:
+    """What is about to be stored, as a policy sees it; after redaction.
+
+    Attributes:
+        owner: ``user:ID`` or ``scope:ID``.
+        namespace: where it belongs.
+        key: its name; None where that is made of its content.
+        text: what it says, as search would read it.
+        kind: ``"turn"`` for what was said in a conversation, ``"fact"`` for all else.
+        trust: who says it.
+    """
+
+    owner: str
+    namespace: Namespace
+    key: str | None
+    text: str = field(repr=False)
+    kind: MemoryKind
+    trust: Trust
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantinedWrite:
+    """A write that a policy holds back. Nothing reads it but those who decide on it.
+
+    Attributes:
+        id: what to release or reject it by.
+        owner: ``user:ID`` or ``scope:ID``.
+        reason: why it is held back, as the policy says.
+        action: what was to be done: ``"save"``, ``"update"`` or ``"remember"``.
+        trust: who said it.
+        namespace, key: of which memory.
+        text: what it says.
+        held_at: since when it is held back.
+        expires_at: when it is removed, unless it is released before.
+    """
+
+    id: str
+    owner: str
+    reason: str
+    action: Literal["save", "update", "remember"]
+    trust: Trust
+    namespace: Namespace
+    key: str
+    text: str = field(repr=False)
+    held_at: datetime
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from lakemem.errors import InvalidInputError
-from lakemem.types import Message
+from lakemem.types import Message, Trust
 from lakemem.validation import check_datetime, check_identifier, check_ordinal, indexable
 
 _SPEAKERS = {"user": "user", "human": "user", "assistant": "assistant", "ai": "assistant"}
+_TRUST: Mapping[str | None, Trust] = {"user": "user", "assistant": "model"}
+"""By whom it was said, whatever name that one goes by."""
 _UNSPOKEN = {"system", "developer", "tool", "function"}
 """Instructions, and what tools return: nobody said that."""
 
@@ -27,12 +29,14 @@ class Utterance:
     Attributes:
         occurred_at: when, if that is known.
         position: its place in the thread, if that is known.
+        trust: who said it, by the role; the name of the speaker has no part in it.
     """
 
     speaker: str
     said: str = field(repr=False)
     occurred_at: datetime | None = None
     position: int | None = None
+    trust: Trust = "unknown"
 
     @property
     def text(self) -> str:
@@ -95,6 +99,7 @@ def _read(
         said=said,
         occurred_at=_moment(fields.get("occurred_at")) or occurred_at,
         position=check_ordinal("position", fields.get("position", position)),
+        trust=_TRUST.get(speaker, "unknown"),
     )
 
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from lakemem import file_memory
 from lakemem._async.scoped import AsyncScopedMemory
-from lakemem.errors import ConflictError, InvalidInputError
-from lakemem.file_memory import Command, FileAnswer, Refusal
-from lakemem.operations import files, jobs
+from lakemem.errors import ConflictError, GuardError, InvalidInputError
+from lakemem.file_memory import Change, Command, FileAnswer, Refusal
+from lakemem.operations import files, jobs, quarantine, together
 from lakemem.resilience import OUTAGES
 from lakemem.tool_specs import UNAVAILABLE
+from lakemem.trust import above
 
 logger = logging.getLogger("lakemem")
 
@@ -40,6 +41,7 @@ class AsyncFileMemory:
         self._storage = user._storage
         self._embeddings = user._embeddings
         self._owner = user.owner
+        self._guard = user._guard
         self._namespace = files.namespace_of(namespace)
 
     @property
@@ -64,7 +66,7 @@ class AsyncFileMemory:
             text, is_error = await self._run(file_memory.command_of(command)), False
         except Refusal as refusal:
             text, is_error = refusal.answer, True
-        except (InvalidInputError, ConflictError) as error:
+        except (InvalidInputError, ConflictError, GuardError) as error:
             text, is_error = f"Error: {error}", True
         except OUTAGES as error:
             logger.warning("the memory tool could not reach memory: %s", error)
@@ -137,10 +139,18 @@ class AsyncFileMemory:
 
     async def _run(self, command: Command) -> str:
         for _ in range(ATTEMPTS):
-            outcome = command.on(await self._storage.run(files.read(self._owner, self._namespace, command.parts)))
-            changes = outcome.changes
-            if not changes:
+            found = await self._storage.run(files.read(self._owner, self._namespace, command.parts))
+            outcome = command.on(found)
+            if self._guard.yields(files.WRITTEN_BY):
+                file_memory.check_may_change(found, outcome.changes, above(files.WRITTEN_BY))
+            if not outcome.changes:
                 return outcome.answer
+            checked = await self._guard.changes(self._owner, self._namespace, outcome.changes)
+            held = [(change, reason) for change, reason in checked if reason is not None]
+            if held:
+                await self._hold(held)
+                return file_memory.HELD_BACK
+            changes = [change for change, _ in checked]
             embedded = await self._embeddings.embed_all([files.search_text(change) for change in changes])
             write = files.write(self._owner, self._namespace, changes, embedded, command.parts)
             try:
@@ -148,8 +158,17 @@ class AsyncFileMemory:
             except ConflictError:
                 continue
             if done:
-                return outcome.answer
+                is_redacted = changes != list(outcome.changes)
+                return outcome.answer + (file_memory.REDACTED if is_redacted else "")
         raise ConflictError("these files are being changed by others all the time: view them again, then retry")
+
+    async def _hold(self, held: Sequence[tuple[Change, str]]) -> None:
+        keep_for = self._guard.keep_quarantined
+        holds = [
+            quarantine.hold(self._owner, files.draft(self._namespace, change), reason, keep_for=keep_for)
+            for change, reason in held
+        ]
+        await self._storage.run(together("quarantine.hold", holds))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._owner}>"

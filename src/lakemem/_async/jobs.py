@@ -12,6 +12,7 @@ from typing import Any
 from lakemem._async.database import AsyncStorage
 from lakemem._async.embeddings import AsyncEmbeddings
 from lakemem._async.extracting import AsyncExtracting
+from lakemem._async.guarding import UNGUARDED, AsyncGuarding
 from lakemem.errors import (
     ConfigurationError,
     EmbedderUnavailableError,
@@ -19,7 +20,7 @@ from lakemem.errors import (
     InvalidInputError,
     LeaseLostError,
 )
-from lakemem.operations import Operation, facts, jobs, remembering
+from lakemem.operations import Operation, jobs, remembering
 from lakemem.operations.jobs import Lease
 from lakemem.protocols import Extractor
 from lakemem.resilience import OUTAGES
@@ -51,6 +52,7 @@ class AsyncWorker:
         max_attempts: int,
         pause: float,
         max_pause: float,
+        guard: AsyncGuarding = UNGUARDED,
     ) -> None:
         for name, seconds in {"interval": interval, "pause": pause, "max_pause": max_pause}.items():
             if check_seconds(name, seconds) is None:
@@ -65,6 +67,7 @@ class AsyncWorker:
         self._max_attempts = max(1, check_count("max_attempts", max_attempts))
         self._pause = pause
         self._max_pause = max_pause
+        self._guard = guard
         self._works: Mapping[str, Callable[[Lease], Awaitable[Worked]]] = {
             **({} if extractor is None else {"extract": partial(self._extract, extractor)}),
             **({"embed": self._embed} if embeddings.is_configured else {}),
@@ -151,12 +154,9 @@ class AsyncWorker:
     async def _extract(self, extractor: Extractor, job: Lease) -> Worked:
         namespace, keys = list(job.payload["namespace"]), list(job.payload["keys"])
         turns = await self._storage.run(remembering.turns(job.owner, namespace, keys))
-        extracting = AsyncExtracting(self._storage, self._embeddings, job.owner, extractor, self._deadline)
+        extracting = AsyncExtracting(self._storage, self._embeddings, job.owner, extractor, self._deadline, self._guard)
         found = await extracting.find(namespace, turns)
-        embedded = await self._embeddings.embed_all(found.texts)
-        writes: list[Operation[Any]] = [*facts.save(job.owner, found.drafts, embedded)]
-        if any(each.is_late for each in embedded):
-            writes.append(jobs.queue_embedding(job.owner))
+        writes: list[Operation[Any]] = [*await extracting.writes(found)]
         await self._storage.run(jobs.complete(job, writes))
         dropped = sum(found.extraction.dropped.values())
         return Worked(jobs=1, facts=len(found.drafts), dropped=dropped)

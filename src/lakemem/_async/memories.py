@@ -7,9 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from lakemem._async.consolidating import AsyncConsolidating
+from lakemem._async.database import AsyncStorage
+from lakemem._async.embeddings import AsyncEmbeddings
+from lakemem._async.guarding import UNGUARDED, AsyncGuarding
 from lakemem._async.recall import AsyncRecall
-from lakemem.operations import jobs, memories, versions
-from lakemem.types import Consolidated, Consolidation, DuplicatePolicy, MemoryKind, MemoryRecord
+from lakemem.operations import jobs, memories, quarantine, versions
+from lakemem.types import Consolidated, Consolidation, DuplicatePolicy, MemoryKind, MemoryRecord, Trust
 
 _UNCHANGED: Any = object()
 _DUPLICATES = DuplicatePolicy()
@@ -20,7 +23,22 @@ class AsyncMemories(AsyncRecall):
 
     A memory is a JSON value under a key, in a namespace: a tuple of labels, such as ``("preferences",
     "travel")``. Saving under the same key again makes a new version.
+
+    Args:
+        also_read: the owners of shared scopes whose memories a search finds besides.
+        guard: what every write passes first.
     """
+
+    def __init__(
+        self,
+        storage: AsyncStorage,
+        embeddings: AsyncEmbeddings,
+        owner: str,
+        also_read: Sequence[str] = (),
+        guard: AsyncGuarding = UNGUARDED,
+    ) -> None:
+        super().__init__(storage, embeddings, owner, also_read)
+        self._guard = guard
 
     async def save(
         self,
@@ -40,6 +58,7 @@ class AsyncMemories(AsyncRecall):
         sources: Sequence[str] = (),
         idempotency_key: str | None = None,
         duplicates: DuplicatePolicy | None = _DUPLICATES,
+        trust: Trust = "unknown",
     ) -> MemoryRecord:
         """Remember a JSON value; a value that is there already becomes an earlier version.
 
@@ -65,6 +84,8 @@ class AsyncMemories(AsyncRecall):
                 memory as it is now; with version 0 if nothing of it is there any more. It is known for a week.
             duplicates: what counts as nearly the same, where neither a key nor a subject is given; None to store
                 whatever is not exactly the same. Two that are saved at the same moment do not see each other.
+            trust: who says it: ``"user"``, ``"model"`` or ``"tool"``. What the last two say does not take the place
+                of what counts for more: that is kept. By default nothing is known of it, and it takes any place.
 
         Returns:
             What is stored now; `outcome` says what was done.
@@ -72,6 +93,7 @@ class AsyncMemories(AsyncRecall):
         Raises:
             InvalidInputError: an argument cannot be stored. Nothing was written.
             EmbeddingError: the embedder returned something that is not a vector. Nothing was written.
+            GuardError: a redactor or a policy failed. Nothing was written.
         """
         draft = memories.draft(
             key,
@@ -87,10 +109,17 @@ class AsyncMemories(AsyncRecall):
             subject=subject,
             valid_from=valid_from,
             sources=sources,
+            trust=trust,
         )
         write_id = memories.write_id(idempotency_key)
+        [(draft, reason)] = await self._guard.drafts(self._owner, [draft])
+        if reason is not None:
+            hold = quarantine.hold(self._owner, draft, reason, keep_for=self._guard.keep_quarantined)
+            return await self._storage.run(hold, write_id=write_id)
         embedded = await self._embeddings.embed(draft.text)
-        save = memories.save(self._owner, draft, embedded, duplicates=duplicates)
+        save = memories.save(
+            self._owner, draft, embedded, duplicates=duplicates, yields=self._guard.yields(draft.trust)
+        )
         return await self._storage.run(jobs.with_late_vectors(save, [embedded]), write_id=write_id)
 
     async def get(
@@ -167,6 +196,7 @@ class AsyncMemories(AsyncRecall):
         metadata: Mapping[str, Any] | None = None,
         expires_in: float | None = None,
         expected_version: int | None = None,
+        trust: Trust | None = None,
     ) -> MemoryRecord:
         """Change a memory that is there; what is not given stays as it is.
 
@@ -178,14 +208,18 @@ class AsyncMemories(AsyncRecall):
             metadata: replaces all metadata.
             expires_in: seconds from now until it is forgotten.
             expected_version: fail unless this is the current version.
+            trust: who says so. What ``"model"`` or ``"tool"`` say does not change what counts for more: then `outcome`
+                is ``"kept"``, and it is returned as it is. By default nothing is known of a new value or text, and
+                all else leaves the trust as it was.
 
         Returns:
-            The new version.
+            The new version, unless `outcome` says otherwise.
 
         Raises:
             MemoryNotFoundError: there is no memory under this key.
             ConflictError: it is at another version than expected.
             InvalidInputError: an argument cannot be stored. Nothing was written.
+            GuardError: a redactor or a policy failed. Nothing was written.
         """
         draft = memories.change(
             key,
@@ -195,9 +229,17 @@ class AsyncMemories(AsyncRecall):
             text=text,
             metadata=metadata,
             expires_in=expires_in,
+            trust=trust,
         )
+        [(draft, reason)] = await self._guard.drafts(self._owner, [draft])
+        if reason is not None:
+            keep_for = self._guard.keep_quarantined
+            return await self._storage.run(
+                quarantine.hold(self._owner, draft, reason, keep_for=keep_for, action="update")
+            )
         embedded = await self._embeddings.embed(draft.text)
-        change = memories.update(self._owner, draft, embedded, expected_version=expected_version)
+        yields = self._guard.yields(draft.trust)
+        change = memories.update(self._owner, draft, embedded, expected_version=expected_version, yields=yields)
         return await self._storage.run(jobs.with_late_vectors(change, [embedded]))
 
     async def delete(self, key: str, *, namespace: Sequence[str] = (), erase: bool = False) -> bool:

@@ -18,7 +18,7 @@ from lakemem.protocols import Reranker
 from lakemem.questions import words_of
 from lakemem.ranking import Ranking
 from lakemem.recalling import Context
-from lakemem.types import Hit, MemoryKind
+from lakemem.types import Hit, MemoryKind, Trust
 from lakemem.waiting import acall_blocking, monotonic
 
 logger = logging.getLogger("lakemem")
@@ -61,6 +61,7 @@ class AsyncRecall:
         reranker: Reranker | None = None,
         rerank_deadline: float = 1.0,
         explain: bool = False,
+        trust: Trust | None = None,
     ) -> list[Hit]:
         """Return the memories that fit a question best, by meaning and by words, the best first.
 
@@ -83,6 +84,8 @@ class AsyncRecall:
             reranker: puts the best 50 into an order of its own.
             rerank_deadline: seconds to wait for it. Where it is late, or fails, the order of the search stands.
             explain: say of each hit how its score came about.
+            trust: find only what counts for as much or more: ``"user"``, ``"model"``, ``"tool"``, from the most to
+                the least. ``"user"`` finds nothing of the scopes that are also read: somebody else has said that.
 
         Raises:
             InvalidInputError: an argument is not what it should be.
@@ -100,6 +103,7 @@ class AsyncRecall:
             neighbors=neighbors,
             ranking=ranking,
             explain=explain,
+            trust=trust,
         )
         if reranker is None:
             return found[0]
@@ -119,6 +123,7 @@ class AsyncRecall:
         as_of: datetime | None = None,
         asked_at: datetime | None = None,
         ranking: Ranking = DEFAULT_RANKING,
+        trust: Trust | None = None,
         count: Callable[[str], int] = recalling.estimate_text_tokens,
     ) -> Context:
         """Search, and write what is found down for a model's instructions.
@@ -129,7 +134,7 @@ class AsyncRecall:
         Args:
             query: what the user said, or a question about it.
             max_tokens: what the text may take.
-            namespace, filter, kind, min_similarity, as_of, asked_at, ranking: as in :meth:`search`.
+            namespace, filter, kind, min_similarity, as_of, asked_at, ranking, trust: as in :meth:`search`.
             limit: memories at the most.
             neighbors: how many turns before and after each to tell, where there is room.
             count: says how many tokens a text takes; by default one for every 4 bytes.
@@ -145,6 +150,7 @@ class AsyncRecall:
             as_of=as_of,
             asked_at=asked_at,
             ranking=ranking,
+            trust=trust,
         )
         return recalling.context(hits, max_tokens=max_tokens, count=count)
 
@@ -163,6 +169,7 @@ class AsyncRecall:
         neighbors: int = 0,
         ranking: Ranking = DEFAULT_RANKING,
         explain: bool = False,
+        trust: Trust | None = None,
     ) -> list[list[Hit]]:
         """Ask several questions in one statement, and return what :meth:`search` returns for each."""
         asked = [recall.check_query(query) for query in queries]
@@ -186,6 +193,7 @@ class AsyncRecall:
             neighbors=neighbors,
             ranking=ranking,
             explain=explain,
+            trust=trust,
         )
         found = await self._storage.run(operation)
         times = {"embedding_seconds": embedded - started, "search_seconds": monotonic() - embedded}

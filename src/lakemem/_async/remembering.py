@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from lakemem._async.extracting import AsyncExtracting
 from lakemem._async.memories import AsyncMemories
-from lakemem.operations import facts, jobs, remembering, together
+from lakemem.operations import jobs, quarantine, remembering, together
+from lakemem.operations.remembering import Draft, Place
 from lakemem.protocols import Extractor
 from lakemem.types import Extraction, MemoryRecord
 
@@ -40,21 +41,38 @@ class AsyncRemembering(AsyncMemories):
             expires_in: seconds until the turns are forgotten; the facts stay.
 
         Returns:
-            The turns that were stored: those that were there already are not among them.
+            The turns that were stored: those that were there already are not among them. Behind them those that a
+            policy holds back.
 
         Raises:
             InvalidInputError: an item is not a message, or cannot be stored. Nothing was written.
             EmbeddingError: the embedder returned something that is not a vector. Its 50 turns were not written.
+            GuardError: a redactor or a policy failed. Nothing was written.
         """
         place, drafts = remembering.drafts(items, thread_id=thread_id, namespace=namespace, expires_in=expires_in)
+        return await self._remember(place, await self._guard.turns(self._owner, place, drafts), extract=extract)
+
+    async def _remember(
+        self, place: Place, checked: Sequence[tuple[Draft, str | None]], *, extract: bool
+    ) -> list[MemoryRecord]:
         stored: list[MemoryRecord] = []
+        drafts = [draft for draft, reason in checked if reason is None]
         for start in range(0, len(drafts), remembering.BATCH):
             batch = drafts[start : start + remembering.BATCH]
             embedded = await self._embeddings.embed_all([draft.utterance.text for draft in batch])
             write = remembering.store(self._owner, place, batch, embedded, extract=extract)
             records = await self._storage.run(jobs.with_late_vectors(write, embedded))
             stored += records
-        return stored
+        keep_for = self._guard.keep_quarantined
+        holds = [
+            quarantine.hold_turn(self._owner, place, draft, reason, keep_for=keep_for, extract=extract)
+            for draft, reason in checked
+            if reason is not None
+        ]
+        if not holds:
+            return stored
+        held: list[MemoryRecord] = await self._storage.run(together("quarantine.hold", holds))
+        return stored + held
 
     async def extract(
         self,
@@ -82,16 +100,19 @@ class AsyncRemembering(AsyncMemories):
         Raises:
             InvalidInputError: an item is not a message, or cannot be stored. Nothing was written.
             ExtractionError: the extractor failed, was late, or returned no list of facts. Nothing was written.
+            GuardError: a redactor or a policy failed.
         """
         place, drafts = remembering.drafts(items, thread_id=thread_id, namespace=namespace, expires_in=None)
-        extracting = AsyncExtracting(self._storage, self._embeddings, self._owner, extractor, deadline)
-        found = await extracting.find(place.namespace, [remembering.as_stored(place, draft) for draft in drafts])
+        checked = await self._guard.turns(self._owner, place, drafts)
+        # No extractor is shown what is held back.
+        turns = [remembering.as_stored(place, draft) for draft, reason in checked if reason is None]
+        extracting = AsyncExtracting(self._storage, self._embeddings, self._owner, extractor, deadline, self._guard)
+        found = await extracting.find(place.namespace, turns)
         if dry_run:
             return found.extraction
-        await self.remember(items, thread_id=thread_id, namespace=namespace, extract=False)
-        if not found.drafts:
+        await self._remember(place, checked, extract=False)
+        writes = await extracting.writes(found)
+        if not writes:
             return found.extraction
-        embedded = await self._embeddings.embed_all(found.texts)
-        save = together("facts.save", facts.save(self._owner, found.drafts, embedded))
-        saved = await self._storage.run(jobs.with_late_vectors(save, embedded))
+        saved: list[MemoryRecord] = await self._storage.run(together("facts.save", writes))
         return replace(found.extraction, facts=tuple(saved))

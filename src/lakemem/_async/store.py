@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from lakemem._async.embeddings import AsyncEmbeddings
 from lakemem._async.memory import AsyncMemory
 from lakemem._async.scoped import AsyncScopedMemory
-from lakemem.operations import jobs, store
+from lakemem.operations import jobs, quarantine, store, together
 from lakemem.operations.store import Answer, Change, Question
 
 
@@ -22,6 +23,7 @@ class AsyncItems:
         self._storage = memory._storage
         self._embeddings = memory._embeddings if embeddings is None else embeddings
         self._owner = memory.owner
+        self._guard = memory._guard
 
     async def batch(self, questions: Sequence[Question], changes: Sequence[Change]) -> list[Answer]:
         """Answer questions, then make changes, which are to different addresses.
@@ -29,6 +31,7 @@ class AsyncItems:
         One round trip and one transaction for all questions, and one for each 500 changes. What they need of the
         embedder is asked for at once, before.
         """
+        changes = await self._let_through(changes)
         texts = store.texts(questions, changes)
         embedded = dict(zip(texts, await self._embeddings.embed_all(texts), strict=True))
         answers: list[Answer] = []
@@ -39,6 +42,23 @@ class AsyncItems:
             write = store.write(self._owner, some, embedded)
             await self._storage.run(jobs.with_late_vectors(write, list(embedded.values())))
         return answers
+
+    async def _let_through(self, changes: Sequence[Change]) -> list[Change]:
+        """Redact what is to be saved, and hold back what a policy flags; return the rest."""
+        saved = [change for change in changes if change.draft is not None]
+        checked = await self._guard.drafts(self._owner, [change.draft for change in saved if change.draft is not None])
+        keep_for = self._guard.keep_quarantined
+        held = [
+            quarantine.hold(self._owner, draft, why, keep_for=keep_for) for draft, why in checked if why is not None
+        ]
+        if held:
+            await self._storage.run(together("quarantine.hold", held))
+        through = [
+            replace(change, draft=draft)
+            for change, (draft, reason) in zip(saved, checked, strict=True)
+            if reason is None
+        ]
+        return [*through, *(change for change in changes if change.draft is None)]
 
 
 class AsyncItemSweep:

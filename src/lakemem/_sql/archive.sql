@@ -21,7 +21,7 @@ WITH page AS MATERIALIZED (
 SELECT
     namespace, key, version, kind, value::text, text, metadata::text, importance::text::float8,
     said_importance::text::float8, thread_id, position, occurred_at, sources, similar_to, expires_at,
-    extract(epoch FROM lifetime)::float8, created_at, valid_from, valid_to, superseded_by,
+    extract(epoch FROM lifetime)::float8, created_at, valid_from, valid_to, superseded_by, trust,
     CASE WHEN %(with_vectors)s::boolean THEN embedding::text END,
     CASE WHEN %(with_vectors)s::boolean THEN embedding_model END
 FROM page
@@ -106,11 +106,11 @@ WITH given AS MATERIALIZED (
         %(said_importances)s::real[], %(thread_ids)s::text[], %(positions)s::bigint[],
         %(occurred_ats)s::timestamptz[], %(expires_ats)s::timestamptz[], %(lifetimes)s::float8[],
         %(created_ats)s::timestamptz[], %(valid_froms)s::timestamptz[], %(valid_tos)s::timestamptz[],
-        %(superseded_bys)s::bigint[], %(embeddings)s::text[], %(embedding_models)s::text[]
+        %(superseded_bys)s::bigint[], %(trusts)s::text[], %(embeddings)s::text[], %(embedding_models)s::text[]
     ) AS given (
         namespace_text, sources_text, similar_to_text, key, version, kind, value, text, metadata, importance,
         said_importance, thread_id, position, occurred_at, expires_at, lifetime, created_at, valid_from, valid_to,
-        superseded_by, embedding, embedding_model
+        superseded_by, trust, embedding, embedding_model
     )
 ), known AS MATERIALIZED (
     SELECT m.key, m.version, m.namespace
@@ -129,14 +129,14 @@ WITH given AS MATERIALIZED (
     INSERT INTO {schema}.memories (
         owner, namespace, key, version, kind, value, text, metadata, importance, said_importance, thread_id, position,
         occurred_at, sources, similar_to, expires_at, lifetime, created_at, valid_from, valid_to, superseded_by,
-        content_hash, embedding, embedding_model
+        content_hash, trust, embedding, embedding_model
     )
     SELECT
         %(owner)s, given.namespace, given.key, given.version, given.kind, given.value::json, given.text,
         given.metadata::jsonb, given.importance, given.said_importance, given.thread_id, given.position,
         given.occurred_at, given.sources, given.similar_to, given.expires_at, make_interval(secs => given.lifetime),
         given.created_at, given.valid_from, given.valid_to, given.superseded_by,
-        sha256(convert_to(given.value, 'UTF8')),
+        sha256(convert_to(given.value, 'UTF8')), given.trust,
         given.embedding::{vector}.halfvec, given.embedding_model
     -- Reading from `closed` makes Postgres close versions first.
     FROM given CROSS JOIN (SELECT count(*) FROM closed) AS after_closing

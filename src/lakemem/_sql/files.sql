@@ -3,11 +3,11 @@
 -- name: read
 -- The files in some ranges of keys, each range found by the index; their texts where they are asked for.
 SELECT
-    m.key, max(m.version), max(m.size), min(m.value) FILTER (WHERE m.with_text)
+    m.key, max(m.version), max(m.size), min(m.value) FILTER (WHERE m.with_text), max(m.trust)
 FROM unnest(%(lows)s::text[], %(highs)s::text[], %(with_texts)s::boolean[]) AS part (low, high, with_text)
 CROSS JOIN LATERAL (
     SELECT
-        key, version, part.with_text, CASE WHEN part.with_text THEN value::text END AS value,
+        key, version, trust, part.with_text, CASE WHEN part.with_text THEN value::text END AS value,
         -- An escape of a character that no text of Postgres can hold is counted as it is written.
         CASE
             WHEN json_typeof(value) = 'string' AND strpos(value::text, '\u') = 0 THEN octet_length(value #>> '{{}}')
@@ -59,7 +59,7 @@ WITH given AS MATERIALIZED (
     INSERT INTO {schema}.memories (
         owner, namespace, key, version, value, text, embedding, embedding_model, content_hash,
         metadata, importance, kind, thread_id, position, occurred_at, expires_at, lifetime, sources,
-        valid_from, created_at
+        valid_from, created_at, trust
     )
     SELECT
         %(owner)s, %(namespace)s::text[], moment.key, moment.latest + 1, moment.value::json, moment.text,
@@ -68,7 +68,11 @@ WITH given AS MATERIALIZED (
         coalesce(origin.kind, 'fact'), origin.thread_id, origin.position, origin.occurred_at, origin.expires_at,
         origin.lifetime,
         CASE WHEN origin.key <> moment.key THEN ARRAY[origin.key] ELSE coalesce(origin.sources, '{{}}') END,
-        moment.at, coalesce(origin.created_at, moment.at)
+        moment.at, coalesce(origin.created_at, moment.at),
+        -- What is moved is said by whoever said it; what is changed is as trusted as the least of its parts.
+        CASE WHEN origin.key <> moment.key OR origin.trust = ANY (%(less_trusted)s::text[])
+            THEN origin.trust ELSE %(trust)s
+        END
     -- Reading from `closed` makes Postgres close the old versions first.
     FROM moment
     CROSS JOIN (SELECT count(*) FROM closed) AS after_closing

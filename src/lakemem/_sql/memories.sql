@@ -41,7 +41,8 @@ CROSS JOIN LATERAL (
 ) AS m;
 
 -- name: update
--- A new version that takes over what is not given. No row comes back where there is no current version.
+-- A new version that takes over what is not given. No row comes back where there is no current version. One that was
+-- said by somebody to whom this write yields stays as it is, and comes back as it is.
 WITH latest AS MATERIALIZED (
     SELECT version FROM {schema}.memories
     WHERE owner = %(owner)s AND key = %(key)s AND namespace = %(namespace)s::text[]
@@ -54,12 +55,13 @@ WITH latest AS MATERIALIZED (
     FROM latest
     WHERE m.owner = %(owner)s AND m.key = %(key)s AND m.namespace = %(namespace)s::text[] AND m.valid_to IS NULL
         AND {alive} AND (%(expected_version)s::bigint IS NULL OR m.version = %(expected_version)s)
+        AND m.trust <> ALL (%(yields_to)s::text[])
     RETURNING m.*
 ), saved AS (
     INSERT INTO {schema}.memories AS m (
         owner, namespace, key, version, kind, value, text, metadata, embedding, embedding_model,
         next_embedding, next_embedding_model, content_hash, importance, thread_id, position, occurred_at, sources,
-        similar_to, expires_at, lifetime, valid_from, created_at
+        similar_to, expires_at, lifetime, valid_from, created_at, trust
     )
     SELECT
         old.owner, old.namespace, old.key, old.superseded_by, old.kind,
@@ -75,14 +77,24 @@ WITH latest AS MATERIALIZED (
         -- Another text may be similar to none of them.
         CASE WHEN %(text)s::text IS NULL THEN old.similar_to ELSE '{{}}' END,
         coalesce(old.valid_to + make_interval(secs => %(expires_in)s::float8), old.expires_at),
-        CASE WHEN %(expires_in)s::float8 IS NULL THEN old.lifetime END, old.valid_to, old.created_at
+        CASE WHEN %(expires_in)s::float8 IS NULL THEN old.lifetime END, old.valid_to, old.created_at,
+        -- What is changed in part is as trusted as the least of its parts.
+        CASE WHEN %(value)s::json IS NOT NULL OR old.trust = ANY (%(more_trusted)s::text[])
+            THEN %(trust)s ELSE old.trust
+        END
     FROM closed AS old
     RETURNING {memory_columns}
 ), event AS (
     INSERT INTO {schema}.memory_events (owner, namespace, key, version, action)
     SELECT owner, namespace, key, version, 'update' FROM saved
 )
-SELECT * FROM saved;
+SELECT saved.*, NULL FROM saved
+UNION ALL
+SELECT {memory_columns}, 'kept'
+FROM {schema}.memories AS m
+WHERE m.owner = %(owner)s AND m.key = %(key)s AND m.namespace = %(namespace)s::text[] AND m.valid_to IS NULL
+    AND {alive} AND (%(expected_version)s::bigint IS NULL OR m.version = %(expected_version)s)
+    AND m.trust = ANY (%(yields_to)s::text[]);
 
 -- name: revert
 -- A new version with the content of an old one, also where the memory was deleted since. No row comes back where there
@@ -107,14 +119,14 @@ WITH old AS MATERIALIZED (
     INSERT INTO {schema}.memories AS m (
         owner, namespace, key, version, kind, value, text, metadata, embedding, embedding_model,
         next_embedding, next_embedding_model, content_hash, importance, thread_id, position, occurred_at, sources,
-        similar_to, expires_at, lifetime, valid_from, created_at
+        similar_to, expires_at, lifetime, valid_from, created_at, trust
     )
     SELECT
         old.owner, old.namespace, old.key, latest.version + 1, old.kind, old.value, old.text, old.metadata,
         old.embedding, old.embedding_model, old.next_embedding, old.next_embedding_model, old.content_hash,
         greatest(old.importance, old.said_importance), old.thread_id, old.position, old.occurred_at, old.sources,
         old.similar_to,
-        old.expires_at, old.lifetime, moment.at, coalesce(before.created_at, moment.at)
+        old.expires_at, old.lifetime, moment.at, coalesce(before.created_at, moment.at), old.trust
     FROM (SELECT max(at) AS at, max(created_at) AS created_at FROM closed) AS before
         CROSS JOIN old CROSS JOIN latest
         CROSS JOIN LATERAL (SELECT coalesce(before.at, greatest(clock_timestamp(), latest.valid_to)) AS at) AS moment

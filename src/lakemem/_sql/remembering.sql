@@ -11,9 +11,10 @@ WITH given AS MATERIALIZED (
     SELECT *
     FROM unnest(
         %(keys)s::text[], %(values)s::text[], %(texts)s::text[], %(metadatas)s::text[], %(content_hashes)s::bytea[],
-        %(embeddings)s::text[], %(embedding_models)s::text[], %(positions)s::bigint[], %(times)s::timestamptz[]
+        %(embeddings)s::text[], %(embedding_models)s::text[], %(positions)s::bigint[], %(times)s::timestamptz[],
+        %(trusts)s::text[]
     ) WITH ORDINALITY AS given (
-        key, value, text, metadata, content_hash, embedding, embedding_model, position, occurred_at, place
+        key, value, text, metadata, content_hash, embedding, embedding_model, position, occurred_at, trust, place
     )
     -- Looked up one by one, however little the planner knows of the table.
     WHERE (
@@ -31,7 +32,7 @@ WITH given AS MATERIALIZED (
 ), stored AS (
     INSERT INTO {schema}.memories (
         owner, namespace, key, version, kind, value, text, metadata, content_hash, embedding, embedding_model,
-        importance, thread_id, position, occurred_at, expires_at, valid_from, created_at
+        importance, thread_id, position, occurred_at, expires_at, valid_from, created_at, trust
     )
     SELECT
         %(owner)s, %(namespace)s::text[], given.key, 1, 'turn', given.value::json, given.text, given.metadata::jsonb,
@@ -39,7 +40,7 @@ WITH given AS MATERIALIZED (
         CASE WHEN %(thread_id)s::text IS NULL THEN given.position
             ELSE coalesce(given.position, coalesce(last.position, 0) + row_number() OVER (ORDER BY place)) END,
         given.occurred_at, moment.at + make_interval(secs => %(expires_in)s::float8),
-        least(given.occurred_at, moment.at), moment.at
+        least(given.occurred_at, moment.at), moment.at, given.trust
     FROM given CROSS JOIN last CROSS JOIN (SELECT clock_timestamp() AS at) AS moment
     RETURNING key, position, valid_from, created_at, expires_at
 ), event AS (
@@ -61,7 +62,7 @@ SELECT key, position, valid_from, created_at, expires_at FROM stored;
 WITH new AS MATERIALIZED (
     SELECT
         m.key, m.value::text AS value, m.metadata->>'speaker' AS speaker, m.occurred_at, m.thread_id, m.position,
-        true AS is_new, wanted.place
+        m.trust, true AS is_new, wanted.place
     FROM unnest(%(keys)s::text[]) WITH ORDINALITY AS wanted (key, place)
     CROSS JOIN LATERAL (
         SELECT * FROM {schema}.memories AS m
@@ -74,7 +75,7 @@ WITH new AS MATERIALIZED (
 ), earlier AS MATERIALIZED (
     SELECT
         m.key, m.value::text AS value, m.metadata->>'speaker' AS speaker, m.occurred_at, m.thread_id, m.position,
-        false AS is_new, NULL::bigint AS place
+        m.trust, false AS is_new, NULL::bigint AS place
     FROM first CROSS JOIN LATERAL (
         SELECT * FROM {schema}.memories AS m
         WHERE m.owner = %(owner)s AND m.thread_id = first.thread_id AND m.position < first.position
@@ -84,6 +85,6 @@ WITH new AS MATERIALIZED (
         LIMIT %(earlier)s
     ) AS m
 )
-SELECT key, value, speaker, occurred_at, thread_id, position, is_new
+SELECT key, value, speaker, occurred_at, thread_id, position, trust, is_new
 FROM (SELECT * FROM earlier UNION ALL SELECT * FROM new) AS found
 ORDER BY is_new, place, thread_id, position;

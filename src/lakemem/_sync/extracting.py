@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from lakemem._sync.database import Storage
 from lakemem._sync.embeddings import Embeddings
+from lakemem._sync.guarding import UNGUARDED, Guarding
 from lakemem._sync.recall import Recall
 from lakemem.errors import ExtractionError
 from lakemem.extraction import checked, without_subjects
-from lakemem.operations import facts
+from lakemem.operations import Operation, facts, jobs, quarantine
 from lakemem.operations.facts import Found
 from lakemem.operations.remembering import StoredTurn
 from lakemem.protocols import Extractor
@@ -23,15 +24,24 @@ class Extracting:
 
     Args:
         deadline: seconds to wait for the extractor.
+        guard: what the facts pass before they are saved.
     """
 
     def __init__(
-        self, storage: Storage, embeddings: Embeddings, owner: str, extractor: Extractor, deadline: float
+        self,
+        storage: Storage,
+        embeddings: Embeddings,
+        owner: str,
+        extractor: Extractor,
+        deadline: float,
+        guard: Guarding = UNGUARDED,
     ) -> None:
         self._storage = storage
         self._recall = Recall(storage, embeddings, owner)
         self._extractor = extractor
         self._deadline = deadline
+        self._embeddings = embeddings
+        self._guard = guard
 
     def find(self, namespace: Sequence[str], turns: Sequence[StoredTurn]) -> Found:
         """Return the facts in those of the turns that are new.
@@ -44,8 +54,22 @@ class Extracting:
         known = self._known(namespace, turns)
         shown, remembered = facts.shown_turns(turns), facts.shown_memories(known)
         extraction = checked(self._proposals(shown, remembered), shown, remembered)
-        extraction = without_subjects(extraction, self._taken_subjects(namespace, extraction))
+        standing = self._standing(namespace, extraction)
+        extraction = without_subjects(extraction, facts.taken_by(standing, turns, yields=self._guard.facts_yield))
         return Found(extraction, facts.drafts(namespace, turns, known, extraction.proposals))
+
+    def writes(self, found: Found) -> list[Operation[MemoryRecord]]:
+        """Return what stores the facts: a write for each, which holds it back where a policy says so."""
+        owner, guard = self._recall.owner, self._guard
+        checked_drafts = guard.drafts(owner, found.drafts)
+        texts = [draft.text if reason is None else None for draft, reason in checked_drafts]
+        embedded = self._embeddings.embed_all(texts)
+        return [
+            jobs.with_late_vectors(facts.save(owner, draft, vector, yields=guard.facts_yield), [vector])
+            if reason is None
+            else quarantine.hold(owner, draft, reason, keep_for=guard.keep_quarantined)
+            for (draft, reason), vector in zip(checked_drafts, embedded, strict=True)
+        ]
 
     def _known(self, namespace: Sequence[str], turns: Sequence[StoredTurn]) -> list[MemoryRecord]:
         hits = self._recall.search(facts.question(turns), namespace=namespace, kind="fact", limit=facts.KNOWN)
@@ -64,8 +88,7 @@ class Extracting:
             name = type(error).__name__
             raise ExtractionError(f"the extractor failed with {name}", error=name) from None
 
-    def _taken_subjects(self, namespace: Sequence[str], extraction: Extraction) -> set[str]:
-        """The subjects under which something else than a text stands: no extractor has put it there."""
+    def _standing(self, namespace: Sequence[str], extraction: Extraction) -> list[MemoryRecord | None]:
+        """What stands under the subjects of the proposals."""
         lookup = facts.taken_subjects(self._recall.owner, namespace, extraction.proposals)
-        records = [] if lookup is None else self._storage.run(lookup)
-        return {record.key for record in records if record is not None and not isinstance(record.value, str)}
+        return [] if lookup is None else self._storage.run(lookup)

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from lakemem import file_memory
 from lakemem._sync.scoped import ScopedMemory
-from lakemem.errors import ConflictError, InvalidInputError
-from lakemem.file_memory import Command, FileAnswer, Refusal
-from lakemem.operations import files, jobs
+from lakemem.errors import ConflictError, GuardError, InvalidInputError
+from lakemem.file_memory import Change, Command, FileAnswer, Refusal
+from lakemem.operations import files, jobs, quarantine, together
 from lakemem.resilience import OUTAGES
 from lakemem.tool_specs import UNAVAILABLE
+from lakemem.trust import above
 
 logger = logging.getLogger("lakemem")
 
@@ -41,6 +42,7 @@ class FileMemory:
         self._storage = user._storage
         self._embeddings = user._embeddings
         self._owner = user.owner
+        self._guard = user._guard
         self._namespace = files.namespace_of(namespace)
 
     @property
@@ -65,7 +67,7 @@ class FileMemory:
             text, is_error = self._run(file_memory.command_of(command)), False
         except Refusal as refusal:
             text, is_error = refusal.answer, True
-        except (InvalidInputError, ConflictError) as error:
+        except (InvalidInputError, ConflictError, GuardError) as error:
             text, is_error = f"Error: {error}", True
         except OUTAGES as error:
             logger.warning("the memory tool could not reach memory: %s", error)
@@ -138,10 +140,18 @@ class FileMemory:
 
     def _run(self, command: Command) -> str:
         for _ in range(ATTEMPTS):
-            outcome = command.on(self._storage.run(files.read(self._owner, self._namespace, command.parts)))
-            changes = outcome.changes
-            if not changes:
+            found = self._storage.run(files.read(self._owner, self._namespace, command.parts))
+            outcome = command.on(found)
+            if self._guard.yields(files.WRITTEN_BY):
+                file_memory.check_may_change(found, outcome.changes, above(files.WRITTEN_BY))
+            if not outcome.changes:
                 return outcome.answer
+            checked = self._guard.changes(self._owner, self._namespace, outcome.changes)
+            held = [(change, reason) for change, reason in checked if reason is not None]
+            if held:
+                self._hold(held)
+                return file_memory.HELD_BACK
+            changes = [change for change, _ in checked]
             embedded = self._embeddings.embed_all([files.search_text(change) for change in changes])
             write = files.write(self._owner, self._namespace, changes, embedded, command.parts)
             try:
@@ -149,8 +159,17 @@ class FileMemory:
             except ConflictError:
                 continue
             if done:
-                return outcome.answer
+                is_redacted = changes != list(outcome.changes)
+                return outcome.answer + (file_memory.REDACTED if is_redacted else "")
         raise ConflictError("these files are being changed by others all the time: view them again, then retry")
+
+    def _hold(self, held: Sequence[tuple[Change, str]]) -> None:
+        keep_for = self._guard.keep_quarantined
+        holds = [
+            quarantine.hold(self._owner, files.draft(self._namespace, change), reason, keep_for=keep_for)
+            for change, reason in held
+        ]
+        self._storage.run(together("quarantine.hold", holds))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._owner}>"

@@ -13,6 +13,7 @@ from typing import Any
 from lakemem._sync.database import Storage
 from lakemem._sync.embeddings import Embeddings
 from lakemem._sync.extracting import Extracting
+from lakemem._sync.guarding import UNGUARDED, Guarding
 from lakemem.errors import (
     ConfigurationError,
     EmbedderUnavailableError,
@@ -20,7 +21,7 @@ from lakemem.errors import (
     InvalidInputError,
     LeaseLostError,
 )
-from lakemem.operations import Operation, facts, jobs, remembering
+from lakemem.operations import Operation, jobs, remembering
 from lakemem.operations.jobs import Lease
 from lakemem.protocols import Extractor
 from lakemem.resilience import OUTAGES
@@ -52,6 +53,7 @@ class Worker:
         max_attempts: int,
         pause: float,
         max_pause: float,
+        guard: Guarding = UNGUARDED,
     ) -> None:
         for name, seconds in {"interval": interval, "pause": pause, "max_pause": max_pause}.items():
             if check_seconds(name, seconds) is None:
@@ -66,6 +68,7 @@ class Worker:
         self._max_attempts = max(1, check_count("max_attempts", max_attempts))
         self._pause = pause
         self._max_pause = max_pause
+        self._guard = guard
         self._works: Mapping[str, Callable[[Lease], Worked]] = {
             **({} if extractor is None else {"extract": partial(self._extract, extractor)}),
             **({"embed": self._embed} if embeddings.is_configured else {}),
@@ -152,12 +155,9 @@ class Worker:
     def _extract(self, extractor: Extractor, job: Lease) -> Worked:
         namespace, keys = list(job.payload["namespace"]), list(job.payload["keys"])
         turns = self._storage.run(remembering.turns(job.owner, namespace, keys))
-        extracting = Extracting(self._storage, self._embeddings, job.owner, extractor, self._deadline)
+        extracting = Extracting(self._storage, self._embeddings, job.owner, extractor, self._deadline, self._guard)
         found = extracting.find(namespace, turns)
-        embedded = self._embeddings.embed_all(found.texts)
-        writes: list[Operation[Any]] = [*facts.save(job.owner, found.drafts, embedded)]
-        if any(each.is_late for each in embedded):
-            writes.append(jobs.queue_embedding(job.owner))
+        writes: list[Operation[Any]] = [*extracting.writes(found)]
         self._storage.run(jobs.complete(job, writes))
         dropped = sum(found.extraction.dropped.values())
         return Worked(jobs=1, facts=len(found.drafts), dropped=dropped)

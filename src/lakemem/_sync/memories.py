@@ -8,9 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from lakemem._sync.consolidating import Consolidating
+from lakemem._sync.database import Storage
+from lakemem._sync.embeddings import Embeddings
+from lakemem._sync.guarding import UNGUARDED, Guarding
 from lakemem._sync.recall import Recall
-from lakemem.operations import jobs, memories, versions
-from lakemem.types import Consolidated, Consolidation, DuplicatePolicy, MemoryKind, MemoryRecord
+from lakemem.operations import jobs, memories, quarantine, versions
+from lakemem.types import Consolidated, Consolidation, DuplicatePolicy, MemoryKind, MemoryRecord, Trust
 
 _UNCHANGED: Any = object()
 _DUPLICATES = DuplicatePolicy()
@@ -21,7 +24,22 @@ class Memories(Recall):
 
     A memory is a JSON value under a key, in a namespace: a tuple of labels, such as ``("preferences",
     "travel")``. Saving under the same key again makes a new version.
+
+    Args:
+        also_read: the owners of shared scopes whose memories a search finds besides.
+        guard: what every write passes first.
     """
+
+    def __init__(
+        self,
+        storage: Storage,
+        embeddings: Embeddings,
+        owner: str,
+        also_read: Sequence[str] = (),
+        guard: Guarding = UNGUARDED,
+    ) -> None:
+        super().__init__(storage, embeddings, owner, also_read)
+        self._guard = guard
 
     def save(
         self,
@@ -41,6 +59,7 @@ class Memories(Recall):
         sources: Sequence[str] = (),
         idempotency_key: str | None = None,
         duplicates: DuplicatePolicy | None = _DUPLICATES,
+        trust: Trust = "unknown",
     ) -> MemoryRecord:
         """Remember a JSON value; a value that is there already becomes an earlier version.
 
@@ -66,6 +85,8 @@ class Memories(Recall):
                 memory as it is now; with version 0 if nothing of it is there any more. It is known for a week.
             duplicates: what counts as nearly the same, where neither a key nor a subject is given; None to store
                 whatever is not exactly the same. Two that are saved at the same moment do not see each other.
+            trust: who says it: ``"user"``, ``"model"`` or ``"tool"``. What the last two say does not take the place
+                of what counts for more: that is kept. By default nothing is known of it, and it takes any place.
 
         Returns:
             What is stored now; `outcome` says what was done.
@@ -73,6 +94,7 @@ class Memories(Recall):
         Raises:
             InvalidInputError: an argument cannot be stored. Nothing was written.
             EmbeddingError: the embedder returned something that is not a vector. Nothing was written.
+            GuardError: a redactor or a policy failed. Nothing was written.
         """
         draft = memories.draft(
             key,
@@ -88,10 +110,17 @@ class Memories(Recall):
             subject=subject,
             valid_from=valid_from,
             sources=sources,
+            trust=trust,
         )
         write_id = memories.write_id(idempotency_key)
+        [(draft, reason)] = self._guard.drafts(self._owner, [draft])
+        if reason is not None:
+            hold = quarantine.hold(self._owner, draft, reason, keep_for=self._guard.keep_quarantined)
+            return self._storage.run(hold, write_id=write_id)
         embedded = self._embeddings.embed(draft.text)
-        save = memories.save(self._owner, draft, embedded, duplicates=duplicates)
+        save = memories.save(
+            self._owner, draft, embedded, duplicates=duplicates, yields=self._guard.yields(draft.trust)
+        )
         return self._storage.run(jobs.with_late_vectors(save, [embedded]), write_id=write_id)
 
     def get(self, key: str, *, namespace: Sequence[str] = (), as_of: datetime | None = None) -> MemoryRecord | None:
@@ -166,6 +195,7 @@ class Memories(Recall):
         metadata: Mapping[str, Any] | None = None,
         expires_in: float | None = None,
         expected_version: int | None = None,
+        trust: Trust | None = None,
     ) -> MemoryRecord:
         """Change a memory that is there; what is not given stays as it is.
 
@@ -177,14 +207,18 @@ class Memories(Recall):
             metadata: replaces all metadata.
             expires_in: seconds from now until it is forgotten.
             expected_version: fail unless this is the current version.
+            trust: who says so. What ``"model"`` or ``"tool"`` say does not change what counts for more: then `outcome`
+                is ``"kept"``, and it is returned as it is. By default nothing is known of a new value or text, and
+                all else leaves the trust as it was.
 
         Returns:
-            The new version.
+            The new version, unless `outcome` says otherwise.
 
         Raises:
             MemoryNotFoundError: there is no memory under this key.
             ConflictError: it is at another version than expected.
             InvalidInputError: an argument cannot be stored. Nothing was written.
+            GuardError: a redactor or a policy failed. Nothing was written.
         """
         draft = memories.change(
             key,
@@ -194,9 +228,15 @@ class Memories(Recall):
             text=text,
             metadata=metadata,
             expires_in=expires_in,
+            trust=trust,
         )
+        [(draft, reason)] = self._guard.drafts(self._owner, [draft])
+        if reason is not None:
+            keep_for = self._guard.keep_quarantined
+            return self._storage.run(quarantine.hold(self._owner, draft, reason, keep_for=keep_for, action="update"))
         embedded = self._embeddings.embed(draft.text)
-        change = memories.update(self._owner, draft, embedded, expected_version=expected_version)
+        yields = self._guard.yields(draft.trust)
+        change = memories.update(self._owner, draft, embedded, expected_version=expected_version, yields=yields)
         return self._storage.run(jobs.with_late_vectors(change, [embedded]))
 
     def delete(self, key: str, *, namespace: Sequence[str] = (), erase: bool = False) -> bool:

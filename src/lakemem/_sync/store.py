@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from lakemem._sync.embeddings import Embeddings
 from lakemem._sync.memory import Memory
 from lakemem._sync.scoped import ScopedMemory
-from lakemem.operations import jobs, store
+from lakemem.operations import jobs, quarantine, store, together
 from lakemem.operations.store import Answer, Change, Question
 
 
@@ -23,6 +24,7 @@ class Items:
         self._storage = memory._storage
         self._embeddings = memory._embeddings if embeddings is None else embeddings
         self._owner = memory.owner
+        self._guard = memory._guard
 
     def batch(self, questions: Sequence[Question], changes: Sequence[Change]) -> list[Answer]:
         """Answer questions, then make changes, which are to different addresses.
@@ -30,6 +32,7 @@ class Items:
         One round trip and one transaction for all questions, and one for each 500 changes. What they need of the
         embedder is asked for at once, before.
         """
+        changes = self._let_through(changes)
         texts = store.texts(questions, changes)
         embedded = dict(zip(texts, self._embeddings.embed_all(texts), strict=True))
         answers: list[Answer] = []
@@ -40,6 +43,23 @@ class Items:
             write = store.write(self._owner, some, embedded)
             self._storage.run(jobs.with_late_vectors(write, list(embedded.values())))
         return answers
+
+    def _let_through(self, changes: Sequence[Change]) -> list[Change]:
+        """Redact what is to be saved, and hold back what a policy flags; return the rest."""
+        saved = [change for change in changes if change.draft is not None]
+        checked = self._guard.drafts(self._owner, [change.draft for change in saved if change.draft is not None])
+        keep_for = self._guard.keep_quarantined
+        held = [
+            quarantine.hold(self._owner, draft, why, keep_for=keep_for) for draft, why in checked if why is not None
+        ]
+        if held:
+            self._storage.run(together("quarantine.hold", held))
+        through = [
+            replace(change, draft=draft)
+            for change, (draft, reason) in zip(saved, checked, strict=True)
+            if reason is None
+        ]
+        return [*through, *(change for change in changes if change.draft is None)]
 
 
 class ItemSweep:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeAlias
 from lakemem.errors import InvalidInputError
 from lakemem.operations import Operation, Rows, memories, together
 from lakemem.operations.store import namespace_array
+from lakemem.trust import check_trust
 from lakemem.types import Imported
 from lakemem.validation import (
     MAX_DIMENSIONS,
@@ -234,6 +235,7 @@ def _record(row: tuple[Any, ...], with_vectors: bool) -> dict[str, Any]:
         valid_from,
         valid_to,
         superseded_by,
+        trust,
         embedding,
         embedding_model,
     ) = row
@@ -260,6 +262,7 @@ def _record(row: tuple[Any, ...], with_vectors: bool) -> dict[str, Any]:
         "valid_from": _iso(valid_from),
         "valid_to": _iso(valid_to),
         "superseded_by": superseded_by,
+        "trust": trust,
         **(vectors if with_vectors else {}),
     }
 
@@ -410,6 +413,7 @@ MEMORY: Mapping[str, Check] = {
     "valid_from": _moment,
     "valid_to": _or_null(_moment),
     "superseded_by": check_ordinal,
+    "trust": lambda _, given: check_trust(given),
     "embedding": _or_null(_vector),
     "embedding_model": _or_null(check_identifier),
 }
@@ -417,6 +421,7 @@ FIELDS: Mapping[str, Mapping[str, Check]] = {"thread": THREAD, "item": ITEM, "me
 OPTIONAL: Mapping[str, Any] = {
     "last_position": 0,
     "said_importance": None,
+    "trust": "unknown",
     "embedding": None,
     "embedding_model": None,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -10,7 +10,8 @@ from lakemem.extraction import is_subject
 from lakemem.operations import Operation, memories, together
 from lakemem.operations.memories import Draft, Embedded
 from lakemem.operations.remembering import StoredTurn
-from lakemem.types import DuplicatePolicy, Extraction, KnownMemory, MemoryRecord, Proposal, SourceTurn
+from lakemem.trust import above, least
+from lakemem.types import DuplicatePolicy, Extraction, KnownMemory, MemoryRecord, Proposal, SourceTurn, Trust
 
 KNOWN = 12
 """Memories that are shown to an extractor."""
@@ -26,11 +27,6 @@ class Found:
 
     extraction: Extraction
     drafts: list[Draft] = field(default_factory=list)
-
-    @property
-    def texts(self) -> list[str | None]:
-        """What is to be embedded."""
-        return [draft.text for draft in self.drafts]
 
 
 def question(turns: Sequence[StoredTurn]) -> str:
@@ -59,6 +55,25 @@ def taken_subjects(
     return together("facts.subjects", [memories.get(owner, each, namespace) for each in subjects]) if subjects else None
 
 
+def taken_by(
+    records: Iterable[MemoryRecord | None], turns: Sequence[StoredTurn], *, yields: bool
+) -> Callable[[Proposal], bool]:
+    """Say of which proposals the subject is not theirs to take.
+
+    Under it stands something else than a text, which no extractor has put there; or what was said by somebody who
+    counts for more, where facts are to yield to that.
+    """
+    standing = {record.key: record for record in records if record is not None}
+
+    def is_taken(proposal: Proposal) -> bool:
+        record = standing.get(proposal.subject or "")
+        if record is None:
+            return False
+        return not isinstance(record.value, str) or (yields and record.trust in above(_trust(proposal, turns)))
+
+    return is_taken
+
+
 def drafts(
     namespace: Sequence[str], turns: Sequence[StoredTurn], known: Sequence[MemoryRecord], proposals: Sequence[Proposal]
 ) -> list[Draft]:
@@ -66,11 +81,13 @@ def drafts(
     return [_draft(namespace, turns, known, proposal) for proposal in proposals]
 
 
-def save(owner: str, drafts: Sequence[Draft], embedded: Sequence[Embedded]) -> list[Operation[MemoryRecord]]:
-    """A write for each fact."""
-    return [
-        memories.save(owner, draft, each, duplicates=_DUPLICATES) for draft, each in zip(drafts, embedded, strict=True)
-    ]
+def save(owner: str, draft: Draft, embedded: Embedded, *, yields: bool) -> Operation[MemoryRecord]:
+    return memories.save(owner, draft, embedded, duplicates=_DUPLICATES, yields=yields)
+
+
+def _trust(proposal: Proposal, turns: Sequence[StoredTurn]) -> Trust:
+    """A fact is worth what the least of its sources is."""
+    return least(turns[number].trust for number in proposal.sources)
 
 
 def _draft(
@@ -95,4 +112,5 @@ def _draft(
         # What was said earlier holds from then on, also where its job is done later.
         valid_from=said_at if said_at is not None and said_at < datetime.now(UTC) else None,
         sources=[source.key for source in sources],
+        trust=_trust(proposal, turns),
     )

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from lakemem.errors import InvalidInputError
 from lakemem.file_memory import Change, File, Files, Part
 from lakemem.file_paths import is_key
+from lakemem.guarding import Redact
 from lakemem.operations import Operation, Rows, memories
 from lakemem.operations.memories import Embedded
+from lakemem.trust import below
+from lakemem.types import ProposedWrite, Trust
 from lakemem.validation import MAX_VALUE_BYTES, check_namespace, encode_json, indexable
 
 FOLDER = "files"
 """The last label of the namespaces in which files are."""
+WRITTEN_BY: Trust = "model"
 
 
 def namespace_of(namespace: Sequence[str]) -> list[str]:
@@ -25,8 +31,8 @@ def read(owner: str, namespace: Sequence[str], parts: Sequence[Part]) -> Operati
 
     def files(rows: Rows) -> Files:
         return {
-            key: File(version, size, None if value is None else _text(json.loads(value)))
-            for key, version, size, value in rows
+            key: File(version, size, None if value is None else _text(json.loads(value)), trust)
+            for key, version, size, value, trust in rows
             if is_key(key)
         }
 
@@ -44,6 +50,46 @@ def read(owner: str, namespace: Sequence[str], parts: Sequence[Part]) -> Operati
 def search_text(change: Change) -> str | None:
     """What search reads of a new version: the words of its path, and its text."""
     return None if change.text is None else indexable(memories.describe(change.key, change.text))
+
+
+def redacted(change: Change, redact: Redact) -> Change:
+    """A new text without what is not to be stored.
+
+    Raises:
+        InvalidInputError: what is not to be stored is in the path.
+    """
+    if change.text is None or change.is_move:
+        return change
+    if redact(change.key) != change.key:
+        raise InvalidInputError("the path holds a secret or a personal identifier: choose another one")
+    return replace(change, text=redact(change.text))
+
+
+def proposed(owner: str, namespace: Sequence[str], change: Change) -> ProposedWrite | None:
+    """What a policy is shown of a new text."""
+    text = None if change.is_move else search_text(change)
+    if text is None:
+        return None
+    return ProposedWrite(
+        owner=owner, namespace=tuple(namespace), key=change.key, text=text, kind="fact", trust=WRITTEN_BY
+    )
+
+
+def draft(namespace: Sequence[str], change: Change) -> memories.Draft:
+    """A new text as a memory, to be saved once it is released."""
+    return memories.draft(
+        change.key,
+        change.text,
+        namespace=namespace,
+        text=None,
+        metadata=None,
+        importance=0.5,
+        thread_id=None,
+        position=None,
+        occurred_at=None,
+        expires_in=None,
+        trust=WRITTEN_BY,
+    )
 
 
 def write(
@@ -79,6 +125,8 @@ def write(
             "embeddings": [each.vector for each in embedded],
             "embedding_models": [each.model for each in embedded],
             "locks": locks,
+            "trust": WRITTEN_BY,
+            "less_trusted": below(WRITTEN_BY),
             **_ranges(parts),
         },
         parse=lambda rows: bool(rows[0][0]),

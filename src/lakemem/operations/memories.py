@@ -12,10 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast, get_args
 
 from lakemem.errors import ConflictError, InvalidInputError, MemoryNotFoundError
+from lakemem.guarding import Redact, redacted_json
 from lakemem.operations import Operation, Rows
 from lakemem.operations.recall import NO_CONDITIONS
 from lakemem.operations.records import record
-from lakemem.types import DuplicatePolicy, MemoryKind, MemoryRecord
+from lakemem.trust import above, below, check_trust
+from lakemem.types import DuplicatePolicy, MemoryKind, MemoryRecord, ProposedWrite, Trust
 from lakemem.validation import (
     MAX_VALUE_BYTES,
     check_count,
@@ -63,6 +65,7 @@ class Draft:
         text_says_all: whether the text was made of the value, so that two of one text are of one content.
         is_named: whether somebody chose its key, and it was not made of its content.
         is_subject: whether its key is a subject, which has one value at a time.
+        trust: who says it; None where a change does not say, and leaves it as it is.
     """
 
     namespace: list[str]
@@ -81,6 +84,7 @@ class Draft:
     text_says_all: bool = True
     is_named: bool = True
     is_subject: bool = False
+    trust: Trust | None = "unknown"
 
     @property
     def content_hash(self) -> bytes | None:
@@ -102,6 +106,7 @@ def draft(
     subject: str | None = None,
     valid_from: datetime | None = None,
     sources: Sequence[str] = (),
+    trust: Trust = "unknown",
 ) -> Draft:
     if subject is not None:
         if key not in (None, subject):
@@ -128,6 +133,7 @@ def draft(
         text_says_all=text is None,
         is_named=key is not None,
         is_subject=subject is not None,
+        trust=check_trust(trust),
     )
 
 
@@ -140,14 +146,18 @@ def change(
     text: str | None,
     metadata: Mapping[str, Any] | None,
     expires_in: float | None,
+    trust: Trust | None = None,
 ) -> Draft:
     """What an update changes; what stays None is taken over from the current version."""
     key = check_identifier("key", key)
     if not has_value and text is None and metadata is None and expires_in is None:
         raise InvalidInputError("an update needs a value, a text, metadata or expires_in")
     encoded = encode_json("value", value, limit=MAX_VALUE_BYTES) if has_value else None
+    says_all = text is None
     if text is None and has_value:
         text = describe(key, value)
+    if trust is None and text is not None:
+        trust = "unknown"
     return Draft(
         namespace=check_namespace(namespace),
         key=key,
@@ -155,17 +165,26 @@ def change(
         text=None if text is None else indexable(check_text("text", text)),
         metadata=None if metadata is None else encode_metadata(metadata),
         expires_in=check_seconds("expires_in", expires_in),
+        text_says_all=says_all,
+        trust=None if trust is None else check_trust(trust),
     )
 
 
 def save(
-    owner: str, draft: Draft, embedded: Embedded, *, duplicates: DuplicatePolicy | None = None
+    owner: str,
+    draft: Draft,
+    embedded: Embedded,
+    *,
+    duplicates: DuplicatePolicy | None = None,
+    yields: bool = False,
 ) -> Operation[MemoryRecord]:
     """Save a memory.
 
     Args:
         duplicates: what counts as nearly the same; it is looked for only where the key was made of the content.
+        yields: whether what stands under the key stays there, where it was said by somebody who counts for more.
     """
+    trust = draft.trust or "unknown"
     late = "_late" if draft.valid_from is not None else ""
     probing = "_unless_near" if duplicates is not None and not draft.is_named else ""
     parameters = {
@@ -188,9 +207,12 @@ def save(
         "valid_from": draft.valid_from,
         "sources": draft.sources,
         "closing": "supersede" if draft.is_subject else "save",
+        "trust": trust,
+        "less_trusted": below(trust),
+        "yields_to": above(trust) if yields else [],
         **_thresholds(duplicates if probing else None),
     }
-    waiting = _pending(owner, draft, embedded)
+    waiting = pending(owner, draft, embedded)
     return Operation(
         statement=f"memories.save{late}{probing}",
         owner=owner,
@@ -217,10 +239,14 @@ def write_id(idempotency_key: str | None) -> uuid.UUID | None:
     return uuid.uuid5(_IDEMPOTENCY_KEYS, check_identifier("idempotency_key", idempotency_key))
 
 
-def update(owner: str, draft: Draft, embedded: Embedded, *, expected_version: int | None) -> Operation[MemoryRecord]:
+def update(
+    owner: str, draft: Draft, embedded: Embedded, *, expected_version: int | None, yields: bool = False
+) -> Operation[MemoryRecord]:
+    trust = draft.trust or "unknown"
+
     def updated(rows: Rows) -> MemoryRecord:
         if rows:
-            return record(rows[0])
+            return _saved(rows)
         if expected_version is not None:
             raise ConflictError(
                 f"this memory is not at version {expected_version} any more: read it again, then update"
@@ -242,11 +268,51 @@ def update(owner: str, draft: Draft, embedded: Embedded, *, expected_version: in
             "content_hash": draft.content_hash,
             "expires_in": draft.expires_in,
             "expected_version": check_ordinal("expected_version", expected_version),
+            "trust": trust,
+            "more_trusted": [] if draft.trust is None else above(trust),
+            "yields_to": above(trust) if yields else [],
         },
         parse=updated,
-        fallback=_pending(owner, draft, embedded),
+        fallback=pending(owner, draft, embedded),
         writes=True,
         lock=key_lock(owner, draft.namespace, draft.key),
+    )
+
+
+def redacted(draft: Draft, redact: Redact) -> Draft:
+    """A draft without what is not to be stored; a key that was made of the content is made anew.
+
+    Raises:
+        InvalidInputError: what is not to be stored is in the key, which others look it up by.
+    """
+    if draft.is_named and redact(draft.key) != draft.key:
+        raise InvalidInputError("the key holds a secret or a personal identifier: choose another one")
+    value = draft.value and encode_json("value", redacted_json(json.loads(draft.value), redact), limit=MAX_VALUE_BYTES)
+    text = draft.text
+    if text and value is not None and draft.text_says_all:
+        text = indexable(describe(draft.key if draft.is_named else "", json.loads(value)))
+    elif text:
+        text = indexable(redact(text))
+    return replace(
+        draft,
+        key=draft.key if draft.is_named else _made_up_key(draft.namespace, value or "", text or ""),
+        value=value,
+        text=text,
+        metadata=draft.metadata and encode_metadata(redacted_json(json.loads(draft.metadata), redact)),
+    )
+
+
+def proposed(owner: str, draft: Draft) -> ProposedWrite | None:
+    """What a policy is shown of a draft; nothing where it brings no text."""
+    if draft.text is None:
+        return None
+    return ProposedWrite(
+        owner=owner,
+        namespace=tuple(draft.namespace),
+        key=draft.key if draft.is_named else None,
+        text=draft.text or describe("", json.loads(draft.value or "null")),
+        kind=draft.kind,
+        trust=draft.trust or "unknown",
     )
 
 
@@ -341,7 +407,7 @@ def key_lock(owner: str, namespace: Sequence[str], key: str) -> str:
     return json.dumps([owner, list(namespace), key])
 
 
-def _pending(owner: str, draft: Draft, embedded: Embedded) -> MemoryRecord:
+def pending(owner: str, draft: Draft, embedded: Embedded) -> MemoryRecord:
     """What a caller gets while the write waits for the database: version 0 says so."""
     now = datetime.now(UTC)
     return MemoryRecord(
@@ -361,6 +427,7 @@ def _pending(owner: str, draft: Draft, embedded: Embedded) -> MemoryRecord:
         position=draft.position,
         importance=draft.importance,
         sources=tuple(draft.sources),
+        trust=draft.trust or "unknown",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lakemem.types import MemoryRecord
 
-COLUMNS = 20
+COLUMNS = 21
 """How many columns of a row the record takes."""
 
 
@@ -34,6 +34,7 @@ def record(row: tuple[Any, ...]) -> MemoryRecord:
         similar_to,
         created_at,
         superseded_by,
+        trust,
     ) = row[:COLUMNS]
     return MemoryRecord(
         namespace=tuple(namespace),
@@ -57,4 +58,5 @@ def record(row: tuple[Any, ...]) -> MemoryRecord:
         similar_to=tuple(similar_to),
         created_at=created_at,
         superseded_by=superseded_by,
+        trust=trust,
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from lakemem.guarding import Redact
 from lakemem.operations import Operation, Rows
 from lakemem.operations.memories import Embedded
-from lakemem.types import MemoryRecord
+from lakemem.types import MemoryRecord, ProposedWrite, Trust
 from lakemem.utterances import Utterance, keys_of, utterances
 from lakemem.validation import MAX_VALUE_BYTES, check_identifier, check_namespace, check_seconds, encode_json
 
@@ -52,6 +53,7 @@ class StoredTurn:
     occurred_at: datetime | None
     thread_id: str | None
     position: int | None
+    trust: Trust
     is_new: bool
 
 
@@ -63,8 +65,25 @@ def drafts(
         None if thread_id is None else check_identifier("thread_id", thread_id),
         check_seconds("expires_in", expires_in),
     )
-    spoken = utterances(items)
-    return place, [
+    return place, _drafts(place, utterances(items))
+
+
+def redacted(place: Place, drafts: Sequence[Draft], redact: Redact) -> list[Draft]:
+    """Turns without what is not to be stored; their keys, which are made of what was said, are made anew."""
+    spoken = [draft.utterance for draft in drafts]
+    return _drafts(place, [replace(each, said=redact(each.said), speaker=redact(each.speaker)) for each in spoken])
+
+
+def proposed(owner: str, place: Place, draft: Draft) -> ProposedWrite:
+    """What a policy is shown of a turn."""
+    said = draft.utterance
+    return ProposedWrite(
+        owner=owner, namespace=tuple(place.namespace), key=None, text=said.text, kind="turn", trust=said.trust
+    )
+
+
+def _drafts(place: Place, spoken: Sequence[Utterance]) -> list[Draft]:
+    return [
         Draft(key, encode_json("a turn", each.said, limit=MAX_VALUE_BYTES), each)
         for key, each in zip(keys_of(spoken, place.thread_id), spoken, strict=True)
     ]
@@ -82,8 +101,6 @@ def store(
             _record(owner, place, draft, each, 1, *found[key]) for key, (draft, each) in given.items() if key in found
         ]
 
-    now = datetime.now(UTC)
-    expires_at = None if place.expires_in is None else now + timedelta(seconds=place.expires_in)
     return Operation(
         statement="remembering.store",
         owner=owner,
@@ -102,23 +119,31 @@ def store(
             "embedding_models": [each.model for each in embedded],
             "positions": [draft.utterance.position for draft in drafts],
             "times": [draft.utterance.occurred_at for draft in drafts],
+            "trusts": [draft.utterance.trust for draft in drafts],
             "lock": json.dumps([owner, "turns", place.thread_id]),
         },
         parse=stored,
-        # Version 0 says that they wait for the database.
         fallback=[
-            _record(owner, place, draft, each, 0, draft.utterance.position, now, None, expires_at)
-            for draft, each in given.values()
+            replace(pending(owner, place, draft), embedded=each.vector is not None) for draft, each in given.values()
         ],
         writes=True,
         first="remembering.lock",
     )
 
 
+def pending(owner: str, place: Place, draft: Draft) -> MemoryRecord:
+    """A turn that is not stored yet: version 0 says so."""
+    now = datetime.now(UTC)
+    expires_at = None if place.expires_in is None else now + timedelta(seconds=place.expires_in)
+    return _record(owner, place, draft, Embedded(), 0, draft.utterance.position, now, None, expires_at)
+
+
 def as_stored(place: Place, draft: Draft) -> StoredTurn:
     """A turn that is not stored yet, as an extractor is to see it."""
     each = draft.utterance
-    return StoredTurn(draft.key, each.said, each.speaker, each.occurred_at, place.thread_id, each.position, is_new=True)
+    return StoredTurn(
+        draft.key, each.said, each.speaker, each.occurred_at, place.thread_id, each.position, each.trust, is_new=True
+    )
 
 
 def turns(owner: str, namespace: Sequence[str], keys: Sequence[str]) -> Operation[list[StoredTurn]]:
@@ -128,8 +153,8 @@ def turns(owner: str, namespace: Sequence[str], keys: Sequence[str]) -> Operatio
         owner=owner,
         parameters={"owner": owner, "namespace": list(namespace), "keys": list(keys), "earlier": EARLIER},
         parse=lambda rows: [
-            StoredTurn(key, str(json.loads(value)), speaker, occurred_at, thread_id, position, is_new)
-            for key, value, speaker, occurred_at, thread_id, position, is_new in rows
+            StoredTurn(key, str(json.loads(value)), speaker, occurred_at, thread_id, position, trust, is_new)
+            for key, value, speaker, occurred_at, thread_id, position, trust, is_new in rows
         ],
         fallback=[],
         waits=False,
@@ -164,4 +189,5 @@ def _record(
         position=position,
         created_at=created_at,
         outcome="saved" if version else None,
+        trust=draft.utterance.trust,
     )

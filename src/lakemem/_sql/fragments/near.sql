@@ -42,7 +42,9 @@ said AS MATERIALIZED (
             -- A merge keeps the memory that is there and drops the new one, which must not say anything beside its text.
             metadata @> %(metadata)s::jsonb AND (%(text_says_all)s::boolean OR content_hash = %(content_hash)s::bytea)
                 AND (%(occurred_at)s::timestamptz IS NULL OR coalesce(occurred_at = %(occurred_at)s, false))
-                AND (%(valid_from)s::timestamptz IS NULL OR valid_from <= %(valid_from)s) AS says_all
+                AND (%(valid_from)s::timestamptz IS NULL OR valid_from <= %(valid_from)s)
+                -- What one said never becomes what another said.
+                AND trust = %(trust)s AS says_all
         FROM {schema}.memories
         WHERE owner = %(owner)s AND key = nearest.key AND version = nearest.version
             AND namespace = %(namespace)s::text[]

@@ -1,4 +1,5 @@
--- Puts a new version in its `place` and closes `held`, unless that says the same, or a memory that is `near` does.
+-- Puts a new version in its `place` and closes `held`, unless that says the same, a memory that is `near` does, or
+-- `held` was said by somebody to whom this write yields: then nothing at all is changed.
 -- Scalar subqueries find the row by the primary key, however little the planner knows of the table.
 latest AS MATERIALIZED (
     SELECT max(version) AS version, max(valid_to) AS valid_to
@@ -14,6 +15,7 @@ latest AS MATERIALIZED (
         CASE WHEN same THEN clock_timestamp() + make_interval(secs => %(expires_in)s::float8) ELSE expires_at END
             AS expires_at
     FROM held
+    WHERE NOT {outranks}
     UNION ALL
     -- Of two times to live, the longer one keeps what both say.
     (
@@ -47,6 +49,10 @@ latest AS MATERIALIZED (
         END,
         sources = CASE WHEN outcome = 'closed' OR m.sources @> %(sources)s::text[] THEN m.sources
             ELSE m.sources || %(sources)s::text[]
+        END,
+        -- The very same content, said now by somebody who counts for more.
+        trust = CASE WHEN outcome = 'unchanged' AND m.trust = ANY (%(less_trusted)s::text[])
+            THEN %(trust)s ELSE m.trust
         END
     FROM target CROSS JOIN place CROSS JOIN latest
     WHERE m.owner = %(owner)s AND m.key = (SELECT key FROM target) AND m.version = (SELECT version FROM target)
@@ -56,13 +62,14 @@ latest AS MATERIALIZED (
             outcome <> 'unchanged' OR m.embedding IS NULL AND %(embedding)s::text IS NOT NULL
             OR m.expires_at IS DISTINCT FROM target.expires_at
             OR m.importance < %(importance)s::real OR NOT m.sources @> %(sources)s::text[]
+            OR m.trust = ANY (%(less_trusted)s::text[])
         )
     RETURNING {memory_columns}, true AS alive, true AS same, target.outcome
 ), saved AS (
     INSERT INTO {schema}.memories AS m (
         owner, namespace, key, version, kind, value, text, metadata, embedding, embedding_model, content_hash,
         importance, thread_id, position, occurred_at, sources, similar_to,
-        expires_at, valid_from, valid_to, superseded_by, created_at
+        expires_at, valid_from, valid_to, superseded_by, created_at, trust
     )
     SELECT
         %(owner)s, %(namespace)s::text[], %(key)s, coalesce(latest.version, 0) + 1, %(kind)s, %(value)s::json, %(text)s,
@@ -71,7 +78,7 @@ latest AS MATERIALIZED (
         ARRAY(SELECT key FROM near ORDER BY score DESC, key LIMIT 3),
         timed.at + make_interval(secs => %(expires_in)s::float8),
         coalesce(place.at, timed.at), place.valid_to, place.superseded_by,
-        coalesce((SELECT created_at FROM held WHERE alive), timed.at)
+        coalesce((SELECT created_at FROM held WHERE alive), timed.at), %(trust)s
     FROM latest CROSS JOIN place CROSS JOIN LATERAL (
         -- After the old version is closed, which may have had to wait.
         SELECT coalesce(
@@ -80,7 +87,7 @@ latest AS MATERIALIZED (
     ) AS timed
     -- The second condition makes Postgres close the old version first. A memory to merge with may have been forgotten
     -- in the meantime.
-    WHERE NOT EXISTS (SELECT FROM held WHERE same) AND NOT EXISTS (SELECT FROM touched WHERE outcome = 'merged')
+    WHERE NOT EXISTS (SELECT FROM held WHERE same OR {outranks}) AND NOT EXISTS (SELECT FROM touched WHERE outcome = 'merged')
     RETURNING {memory_columns}
 ), event AS (
     INSERT INTO {schema}.memory_events (owner, namespace, key, version, action)
@@ -95,4 +102,6 @@ SELECT saved.*, true, false, CASE WHEN similar_to = '{{}}' THEN 'saved' ELSE 'li
 UNION ALL
 SELECT * FROM touched WHERE outcome <> 'closed'
 UNION ALL
-SELECT held.*, 'unchanged' FROM held WHERE same AND NOT EXISTS (SELECT FROM touched)
+SELECT held.*, CASE WHEN same THEN 'unchanged' ELSE 'kept' END
+FROM held
+WHERE (same OR {outranks}) AND NOT EXISTS (SELECT FROM touched)

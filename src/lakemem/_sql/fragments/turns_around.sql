@@ -6,3 +6,4 @@ WHERE %(neighbors)s::bigint > 0 AND m.owner = hit.owner AND m.thread_id = hit.th
     AND m.position <> hit.position AND m.valid_from <= coalesce(%(as_of)s::timestamptz, 'infinity')
     AND (m.valid_to IS NULL OR m.valid_to > %(as_of)s::timestamptz)
     AND (m.expires_at IS NULL OR m.expires_at > now())
+    AND m.trust = ANY (%(trusts)s::text[])
