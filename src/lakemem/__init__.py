@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lakemem._async.jobs import AsyncWorker as AsyncWorker
     from lakemem._async.memory import AsyncMemory as AsyncMemory
     from lakemem._async.on_behalf import AsyncOnBehalfOf as AsyncOnBehalfOf
+    from lakemem._async.quarantine import AsyncQuarantine as AsyncQuarantine
     from lakemem._async.runs import AsyncRuns as AsyncRuns
     from lakemem._async.scoped import AsyncScopedMemory as AsyncScopedMemory
     from lakemem._async.threads import AsyncThread as AsyncThread
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from lakemem._sync.jobs import Worker as Worker
     from lakemem._sync.memory import Memory as Memory
     from lakemem._sync.on_behalf import OnBehalfOf as OnBehalfOf
+    from lakemem._sync.quarantine import Quarantine as Quarantine
     from lakemem._sync.runs import Runs as Runs
     from lakemem._sync.scoped import ScopedMemory as ScopedMemory
     from lakemem._sync.threads import Thread as Thread
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
     from lakemem.errors import DimensionMismatchError as DimensionMismatchError
     from lakemem.errors import EmbedderUnavailableError as EmbedderUnavailableError
     from lakemem.errors import EmbeddingError as EmbeddingError
+    from lakemem.errors import ErasedError as ErasedError
     from lakemem.errors import ExtractionError as ExtractionError
+    from lakemem.errors import GuardError as GuardError
     from lakemem.errors import IdentityError as IdentityError
     from lakemem.errors import InvalidInputError as InvalidInputError
     from lakemem.errors import LakememError as LakememError
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from lakemem.errors import MemoryNotFoundError as MemoryNotFoundError
     from lakemem.errors import MissingExtraError as MissingExtraError
     from lakemem.errors import NotFoundError as NotFoundError
+    from lakemem.errors import OnHoldError as OnHoldError
     from lakemem.errors import QueueFullError as QueueFullError
     from lakemem.errors import RunError as RunError
     from lakemem.errors import RunNotFoundError as RunNotFoundError
@@ -52,6 +57,10 @@ if TYPE_CHECKING:
     from lakemem.errors import ThreadBusyError as ThreadBusyError
     from lakemem.errors import ThreadNotFoundError as ThreadNotFoundError
     from lakemem.file_memory import FileAnswer as FileAnswer
+    from lakemem.forgetting import AuditEvent as AuditEvent
+    from lakemem.forgetting import Erasure as Erasure
+    from lakemem.forgetting import Hold as Hold
+    from lakemem.guarding import Guard as Guard
     from lakemem.integrations.tools import create_memory_tools as create_memory_tools
     from lakemem.protocols import AsyncLongTermMemory as AsyncLongTermMemory
     from lakemem.protocols import AsyncShortTermMemory as AsyncShortTermMemory
@@ -59,11 +68,14 @@ if TYPE_CHECKING:
     from lakemem.protocols import Embedder as Embedder
     from lakemem.protocols import Extractor as Extractor
     from lakemem.protocols import LongTermMemory as LongTermMemory
+    from lakemem.protocols import Redactor as Redactor
     from lakemem.protocols import Reranker as Reranker
     from lakemem.protocols import ShortTermMemory as ShortTermMemory
+    from lakemem.protocols import WritePolicy as WritePolicy
     from lakemem.ranking import Ranking as Ranking
     from lakemem.recalling import Context as Context
     from lakemem.recalling import Recall as Recall
+    from lakemem.redaction import PatternRedactor as PatternRedactor
     from lakemem.run_types import Run as Run
     from lakemem.run_types import RunEvent as RunEvent
     from lakemem.run_types import RunFailure as RunFailure
@@ -85,6 +97,8 @@ if TYPE_CHECKING:
     from lakemem.types import MemoryRecord as MemoryRecord
     from lakemem.types import Message as Message
     from lakemem.types import Proposal as Proposal
+    from lakemem.types import ProposedWrite as ProposedWrite
+    from lakemem.types import QuarantinedWrite as QuarantinedWrite
     from lakemem.types import Reembedded as Reembedded
     from lakemem.types import RequestContext as RequestContext
     from lakemem.types import Retention as Retention
@@ -106,6 +120,7 @@ _ROOMS = {
     "lakemem._async.files": ("AsyncFileMemory",),
     "lakemem._async.memory": ("AsyncMemory",),
     "lakemem._async.on_behalf": ("AsyncOnBehalfOf",),
+    "lakemem._async.quarantine": ("AsyncQuarantine",),
     "lakemem._async.runs": ("AsyncRuns",),
     "lakemem._async.scoped": ("AsyncScopedMemory",),
     "lakemem._async.threads": ("AsyncThread",),
@@ -113,6 +128,7 @@ _ROOMS = {
     "lakemem._sync.jobs": ("Worker",),
     "lakemem._sync.memory": ("Memory",),
     "lakemem._sync.on_behalf": ("OnBehalfOf",),
+    "lakemem._sync.quarantine": ("Quarantine",),
     "lakemem._sync.runs": ("Runs",),
     "lakemem._sync.scoped": ("ScopedMemory",),
     "lakemem._sync.threads": ("Thread",),
@@ -130,7 +146,9 @@ _ROOMS = {
         "StorageError",
         "StorageUnavailableError",
         "ConflictError",
+        "ErasedError",
         "LeaseLostError",
+        "OnHoldError",
         "SchemaError",
         "SchemaOutdatedError",
         "SchemaTooNewError",
@@ -138,6 +156,7 @@ _ROOMS = {
         "DimensionMismatchError",
         "EmbedderUnavailableError",
         "ExtractionError",
+        "GuardError",
         "RunError",
         "CursorExpiredError",
         "QueueFullError",
@@ -148,6 +167,8 @@ _ROOMS = {
         "ThreadNotFoundError",
     ),
     "lakemem.file_memory": ("FileAnswer",),
+    "lakemem.guarding": ("Guard",),
+    "lakemem.forgetting": ("AuditEvent", "Erasure", "Hold"),
     "lakemem.integrations.tools": ("create_memory_tools",),
     "lakemem.protocols": (
         "AsyncLongTermMemory",
@@ -156,11 +177,14 @@ _ROOMS = {
         "Embedder",
         "Extractor",
         "LongTermMemory",
+        "Redactor",
         "Reranker",
         "ShortTermMemory",
+        "WritePolicy",
     ),
     "lakemem.ranking": ("Ranking",),
     "lakemem.recalling": ("Context", "Recall"),
+    "lakemem.redaction": ("PatternRedactor",),
     "lakemem.run_types": ("Run", "RunEvent", "RunFailure", "RunStatus"),
     "lakemem.running.attempt": ("Attempt",),
     "lakemem.running.runner": ("AsyncRunner",),
@@ -178,6 +202,8 @@ _ROOMS = {
         "KnownMemory",
         "Message",
         "Proposal",
+        "ProposedWrite",
+        "QuarantinedWrite",
         "Reembedded",
         "RequestContext",
         "ThreadHit",

@@ -10,7 +10,9 @@
     ├── CredentialError                         no database token
     ├── StorageError                            Postgres refused
     │   ├── StorageUnavailableError             Postgres cannot be reached, or not in time
+    │   ├── OnHoldError                         a legal hold lets nothing be removed
     │   └── ConflictError                       someone else changed the same thing first
+    │       ├── ErasedError                     all of its owner was erased since the write was accepted
     │       └── LeaseLostError                  another worker has taken the job
     ├── SchemaError
     │   ├── SchemaOutdatedError                 run `lakemem migrate`
@@ -19,6 +21,7 @@
     │   ├── DimensionMismatchError
     │   └── EmbedderUnavailableError            the embedder failed, or was late
     ├── ExtractionError                         the extractor failed, was late, or returned no list of facts
+    ├── GuardError                              a redactor or a policy failed; nothing was written
     ├── RunError                                a run failed, or cannot do what is asked of it
     │   ├── CursorExpiredError                  events that are asked for have been swept
     │   ├── QueueFullError                      too many runs are queued: try again later
@@ -95,8 +98,16 @@ class StorageUnavailableError(StorageError):
         super().__init__(message, retryable=retryable, sqlstate=sqlstate)
 
 
+class OnHoldError(StorageError):
+    """A legal hold lets nothing of this owner be removed. Nothing was."""
+
+
 class ConflictError(StorageError):
     """Another writer changed the same thing first."""
+
+
+class ErasedError(ConflictError):
+    """All of its owner was erased after this write was accepted, and before it was stored. Nothing was written."""
 
 
 class LeaseLostError(ConflictError):
@@ -137,6 +148,10 @@ class ExtractionError(LakememError):
     def __init__(self, message: str, *, error: str = "ExtractionError") -> None:
         super().__init__(message)
         self.error = error
+
+
+class GuardError(LakememError):
+    """A redactor or a policy failed, or was late, so that nobody knows what may be stored. Nothing was written."""
 
 
 class RunError(LakememError):

@@ -23,8 +23,12 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "checkpoint_positions": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "checkpoint_writes": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "memories": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "quarantine": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     # Nobody but the owner of the tables can change or remove what the audit log says.
     "memory_events": ("INSERT",),
+    # An app finds who is on hold, and what it removes of them is kept; it neither places a hold nor lifts one.
+    "holds": ("SELECT",),
+    "held_rows": ("INSERT",),
     "jobs": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "runs": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "run_events": ("SELECT", "INSERT", "DELETE"),

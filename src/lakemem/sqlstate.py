@@ -11,8 +11,11 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 from lakemem.errors import (
     ConfigurationError,
     ConflictError,
+    ErasedError,
     LakememError,
     LeaseLostError,
+    NotFoundError,
+    OnHoldError,
     SchemaError,
     SchemaOutdatedError,
     StorageError,
@@ -32,7 +35,11 @@ _UNAVAILABLE_STATES = {
 _ENDED_BY_SERVER = {"57P01", "57P02"}
 _CONFLICTS = {"40001", "40P01", "23505", "55P03"}
 _LEASE_LOST = "LM001"
-"""Raised by a function of lakemem's own."""
+_NOT_IN_QUARANTINE = "LM002"
+_ON_HOLD = "LM003"
+_ERASED = "LM004"
+_ROWS_LEFT = "LM005"
+"""Raised by functions of lakemem's own."""
 _MISSING_TABLES = {"42P01", "3F000", "42703"}
 _MISSING_EXTENSION = {"42883", "42704"}
 
@@ -68,7 +75,21 @@ def translate(error: psycopg.Error) -> LakememError:
             sqlstate=state,
         )
     if state == _LEASE_LOST:
-        return LeaseLostError("another worker has taken this job: nothing was written", sqlstate=state)
+        return LeaseLostError(
+            "another worker has taken this job or run, or it is gone: nothing was written", sqlstate=state
+        )
+    if state == _NOT_IN_QUARANTINE:
+        return NotFoundError("there is no such write in quarantine: it was released, rejected, or its time is over")
+    if state == _ON_HOLD:
+        return OnHoldError(
+            "a legal hold is on this owner: nothing of it can be removed before it is released", sqlstate=state
+        )
+    if state == _ERASED:
+        return ErasedError(
+            "all of its owner was erased since this write was accepted: it was not stored", sqlstate=state
+        )
+    if state == _ROWS_LEFT:
+        return StorageError(f"an erasure left rows, and was undone{_place(error)}: nothing was erased", sqlstate=state)
     if state in _MISSING_TABLES:
         return SchemaOutdatedError("lakemem's tables are missing or old: run `lakemem migrate`, or call setup()")
     if state in _MISSING_EXTENSION:

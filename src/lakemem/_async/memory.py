@@ -9,11 +9,13 @@ from types import TracebackType
 from lakemem._async.consolidating import AsyncConsolidating
 from lakemem._async.database import AsyncDatabase, AsyncStorage
 from lakemem._async.embeddings import AsyncEmbeddings
+from lakemem._async.guarding import AsyncGuarding
 from lakemem._async.jobs import AsyncWorker
 from lakemem._async.reembedding import AsyncReembedding
 from lakemem._async.scoped import AsyncScopedMemory
 from lakemem._async.sweeping import AsyncSweep
 from lakemem.connecting import connector_for
+from lakemem.guarding import Guard
 from lakemem.protocols import CredentialProvider, Embedder, Extractor
 from lakemem.schema import schema_name
 from lakemem.scopes import Scope, scope_owner, user_owner
@@ -43,6 +45,7 @@ class AsyncMemory:
         max_idle: seconds after which a connection beyond `min_size` is closed when nobody uses it.
         timeout: seconds to wait for a connection.
         embedding_deadline: seconds to wait for the embedder.
+        guard: what may be stored in memories, and what is held back; by default all is stored as it is.
 
     Raises:
         ConfigurationError: the target cannot be made out, or settings contradict each other.
@@ -62,13 +65,16 @@ class AsyncMemory:
         max_idle: float = 600.0,
         timeout: float = 10.0,
         embedding_deadline: float = 10.0,
+        guard: Guard | None = None,
     ) -> None:
         self._target = Lakebase.from_env() if target is None else target
         self._embeddings = AsyncEmbeddings(embedder, embedding_deadline)
+        self._guard = AsyncGuarding(guard)
         self._schema = schema_name(schema)
         self._production = is_deployed() if production is None else production
         self._storage: AsyncStorage = AsyncDatabase(
             connector_for(self._target, credentials),
+            target=self._target,
             schema=self._schema,
             migrate=self._target.kind == "embedded" if migrate is None else migrate,
             production=self._production,
@@ -249,6 +255,7 @@ class AsyncMemory:
             max_attempts=max_attempts,
             pause=pause,
             max_pause=max_pause,
+            guard=self._guard,
         )
 
     def for_user(self, user_id: str, *, scopes: Sequence[Scope] = ()) -> AsyncScopedMemory:
@@ -277,9 +284,8 @@ class AsyncMemory:
         return self._of(scope_owner(scope), scopes)
 
     def _of(self, owner: str, scopes: Sequence[Scope]) -> AsyncScopedMemory:
-        return AsyncScopedMemory(
-            self._storage, self._embeddings, owner, also_read=[scope_owner(scope) for scope in scopes]
-        )
+        also_read = [scope_owner(scope) for scope in scopes]
+        return AsyncScopedMemory(self._storage, self._embeddings, owner, also_read, self._guard)
 
     def logged_in_as(
         self, credentials: CredentialProvider, *, max_size: int = 2, max_idle: float = 60.0
@@ -299,6 +305,7 @@ class AsyncMemory:
             max_idle=max_idle,
         )
         memory._embeddings = self._embeddings
+        memory._guard = self._guard
         return memory
 
     def through(self, wrap: Callable[[AsyncStorage], AsyncStorage]) -> AsyncMemory:

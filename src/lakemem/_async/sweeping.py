@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lakemem._async.checkpoints import AsyncCheckpoints
 from lakemem._async.database import AsyncStorage
-from lakemem.operations import runs, store, sweeping, threads
+from lakemem.operations import quarantine, runs, store, sweeping, threads
 from lakemem.operations.sweeping import Place
 from lakemem.types import Retention, Swept
 from lakemem.validation import check_seconds
@@ -40,6 +40,7 @@ class AsyncSweep:
         await self._sweep_memories()
         await self._sweep_marks()
         await self._sweep_runs()
+        await self._sweep_quarantine()
         return self._swept
 
     async def _sweep_threads(self) -> None:
@@ -86,6 +87,12 @@ class AsyncSweep:
                 for owner, run_ids in found.items():
                     self._count(run_events=await self._storage.run(sweeping.forget_run_events(owner, run_ids)))
 
+    async def _sweep_quarantine(self) -> None:
+        while owners := await self._storage.run(quarantine.owners_of_expired()):
+            for owner in owners:
+                while removed := await self._storage.run(quarantine.sweep(owner)):
+                    self._count(quarantined=removed)
+
     def _count(
         self,
         *,
@@ -95,6 +102,7 @@ class AsyncSweep:
         marks: int = 0,
         runs: int = 0,
         run_events: int = 0,
+        quarantined: int = 0,
     ) -> None:
         so_far = self._swept
         self._swept = replace(
@@ -105,6 +113,7 @@ class AsyncSweep:
             marks=so_far.marks + marks,
             runs=so_far.runs + runs,
             run_events=so_far.run_events + run_events,
+            quarantined=so_far.quarantined + quarantined,
         )
         if self._progress is not None:
             self._progress(self._swept)

@@ -10,11 +10,13 @@ from types import TracebackType
 from lakemem._sync.consolidating import Consolidating
 from lakemem._sync.database import Database, Storage
 from lakemem._sync.embeddings import Embeddings
+from lakemem._sync.guarding import Guarding
 from lakemem._sync.jobs import Worker
 from lakemem._sync.reembedding import Reembedding
 from lakemem._sync.scoped import ScopedMemory
 from lakemem._sync.sweeping import Sweep
 from lakemem.connecting import connector_for
+from lakemem.guarding import Guard
 from lakemem.protocols import CredentialProvider, Embedder, Extractor
 from lakemem.schema import schema_name
 from lakemem.scopes import Scope, scope_owner, user_owner
@@ -44,6 +46,7 @@ class Memory:
         max_idle: seconds after which a connection beyond `min_size` is closed when nobody uses it.
         timeout: seconds to wait for a connection.
         embedding_deadline: seconds to wait for the embedder.
+        guard: what may be stored in memories, and what is held back; by default all is stored as it is.
 
     Raises:
         ConfigurationError: the target cannot be made out, or settings contradict each other.
@@ -63,13 +66,16 @@ class Memory:
         max_idle: float = 600.0,
         timeout: float = 10.0,
         embedding_deadline: float = 10.0,
+        guard: Guard | None = None,
     ) -> None:
         self._target = Lakebase.from_env() if target is None else target
         self._embeddings = Embeddings(embedder, embedding_deadline)
+        self._guard = Guarding(guard)
         self._schema = schema_name(schema)
         self._production = is_deployed() if production is None else production
         self._storage: Storage = Database(
             connector_for(self._target, credentials),
+            target=self._target,
             schema=self._schema,
             migrate=self._target.kind == "embedded" if migrate is None else migrate,
             production=self._production,
@@ -248,6 +254,7 @@ class Memory:
             max_attempts=max_attempts,
             pause=pause,
             max_pause=max_pause,
+            guard=self._guard,
         )
 
     def for_user(self, user_id: str, *, scopes: Sequence[Scope] = ()) -> ScopedMemory:
@@ -276,7 +283,8 @@ class Memory:
         return self._of(scope_owner(scope), scopes)
 
     def _of(self, owner: str, scopes: Sequence[Scope]) -> ScopedMemory:
-        return ScopedMemory(self._storage, self._embeddings, owner, also_read=[scope_owner(scope) for scope in scopes])
+        also_read = [scope_owner(scope) for scope in scopes]
+        return ScopedMemory(self._storage, self._embeddings, owner, also_read, self._guard)
 
     def logged_in_as(self, credentials: CredentialProvider, *, max_size: int = 2, max_idle: float = 60.0) -> Memory:
         """The same tables and embedder, through a pool of its own whose logins use other credentials.
@@ -294,6 +302,7 @@ class Memory:
             max_idle=max_idle,
         )
         memory._embeddings = self._embeddings
+        memory._guard = self._guard
         return memory
 
     def through(self, wrap: Callable[[Storage], Storage]) -> Memory:

@@ -6,13 +6,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from lakemem import caches
 from lakemem._sync.archive import Archive
+from lakemem._sync.auditing import AuditLog
 from lakemem._sync.checkpoints import Checkpoints
+from lakemem._sync.quarantine import Quarantine
 from lakemem._sync.remembering import Remembering
 from lakemem._sync.runs import Runs
 from lakemem._sync.threads import Thread
 from lakemem.context import resolve_thread_id
-from lakemem.operations import threads, transcripts
+from lakemem.forgetting import AuditEvent, Erasure, Hold
+from lakemem.operations import forgetting, threads, transcripts
 from lakemem.types import Imported, ThreadHit, ThreadInfo
 from lakemem.validation import check_identifier
 
@@ -37,6 +41,11 @@ class ScopedMemory(Remembering):
         """A conversation of this owner; a new one without an id. No I/O: a thread begins with its first item."""
         thread_id = resolve_thread_id() if thread_id is None else check_identifier("thread_id", thread_id)
         return Thread(self._storage, self._owner, thread_id)
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """This owner's writes that a policy holds back."""
+        return Quarantine(self._storage, self._embeddings, self._owner)
 
     @property
     def runs(self) -> Runs:
@@ -119,3 +128,73 @@ class ScopedMemory(Remembering):
             StorageUnavailableError: memory is down. :func:`~lakemem.degrading` does not put an import off.
         """
         return Archive(self._storage, self._embeddings, self._owner).put(lines)
+
+    def erase(self, *, requested_by: str | None = None, reason: str | None = None) -> Erasure:
+        """Remove for good all that is stored of this owner, in one transaction, and return the receipt.
+
+        Threads, items, checkpoints, memories with all their versions and vectors, jobs, runs and their events go, and
+        so does what this process has in its caches, or waits to write. What others write as this owner meanwhile is
+        erased, or is written after it: a write of before that comes late is refused. A run that is under way ends,
+        and can write nothing more. The audit log keeps what was done and when, under a keyed hash in place of the
+        owner. What a user wrote to shared scopes is the scopes', and stays.
+
+        Args:
+            requested_by: who asks for it, for the receipt and the audit log.
+            reason: why, such as the number of a case. It must not name the person.
+
+        Raises:
+            InvalidInputError: an argument would keep the name of whoever is erased.
+            OnHoldError: a legal hold is placed. Nothing was removed.
+            StorageUnavailableError: memory is down. :func:`~lakemem.degrading` does not put an erasure off.
+        """
+        operation = forgetting.erase(self._owner, requested_by=requested_by, reason=reason)
+        receipt = self._storage.run(operation)
+        caches.forget_owner(self._owner)
+        return receipt
+
+    def residue(self) -> dict[str, int]:
+        """Return how many rows there are of this owner, by table; empty after an erasure."""
+        return self._storage.run(forgetting.residue(self._owner))
+
+    def hold(self, name: str, *, placed_by: str, reason: str) -> Hold:
+        """Place a legal hold: from now on nothing of this owner is removed, until every hold is released.
+
+        Erasures, and whatever else removes memories, threads or runs for good, are refused; sweeps pass this owner by.
+        What an agent takes back, compacts or clears in its work is kept beside. A hold of this name that is there
+        already stays as it was placed. This needs the rights of the owner of the tables: an app has not got them.
+
+        Args:
+            name: such as the number of a case.
+            placed_by: who says so.
+            reason: why. Like the name, it must not name the person: the audit log keeps it.
+
+        Raises:
+            InvalidInputError: an argument would keep the name of whoever is on hold.
+            StorageError: this login may not place holds.
+        """
+        return self._storage.run(forgetting.hold(self._owner, name, placed_by=placed_by, reason=reason))
+
+    def release(self, name: str, *, released_by: str, reason: str | None = None) -> bool:
+        """Lift a hold; False where there is none of this name. With the last one goes what was kept for it.
+
+        Args:
+            name: of the hold.
+            released_by: who says so.
+            reason: why.
+
+        Raises:
+            StorageError: this login may not lift holds.
+        """
+        return self._storage.run(forgetting.release(self._owner, name, released_by=released_by, reason=reason))
+
+    def holds(self) -> list[Hold]:
+        """Return the holds that are placed, the oldest first."""
+        return self._storage.run(forgetting.holds(self._owner))
+
+    def audit(self) -> Iterator[AuditEvent]:
+        """Yield what the audit log says of this owner, also from before it was erased. It never has a text.
+
+        Raises:
+            StorageError: this login may not read the log; the owner of the tables may.
+        """
+        return AuditLog(self._storage).of(self._owner)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from lakemem._sync.checkpoints import Checkpoints
 from lakemem._sync.database import Storage
-from lakemem.operations import runs, store, sweeping, threads
+from lakemem.operations import quarantine, runs, store, sweeping, threads
 from lakemem.operations.sweeping import Place
 from lakemem.types import Retention, Swept
 from lakemem.validation import check_seconds
@@ -41,6 +41,7 @@ class Sweep:
         self._sweep_memories()
         self._sweep_marks()
         self._sweep_runs()
+        self._sweep_quarantine()
         return self._swept
 
     def _sweep_threads(self) -> None:
@@ -87,6 +88,12 @@ class Sweep:
                 for owner, run_ids in found.items():
                     self._count(run_events=self._storage.run(sweeping.forget_run_events(owner, run_ids)))
 
+    def _sweep_quarantine(self) -> None:
+        while owners := self._storage.run(quarantine.owners_of_expired()):
+            for owner in owners:
+                while removed := self._storage.run(quarantine.sweep(owner)):
+                    self._count(quarantined=removed)
+
     def _count(
         self,
         *,
@@ -96,6 +103,7 @@ class Sweep:
         marks: int = 0,
         runs: int = 0,
         run_events: int = 0,
+        quarantined: int = 0,
     ) -> None:
         so_far = self._swept
         self._swept = replace(
@@ -106,6 +114,7 @@ class Sweep:
             marks=so_far.marks + marks,
             runs=so_far.runs + runs,
             run_events=so_far.run_events + run_events,
+            quarantined=so_far.quarantined + quarantined,
         )
         if self._progress is not None:
             self._progress(self._swept)
