@@ -47,7 +47,7 @@ class Ranking:
     saturation: float = 1.2
     length_share: float = 0.4
     rrf: float | None = None
-    shortlist: int = 200
+    shortlist: int = 100
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -41,7 +41,7 @@ WHERE (m.expires_at IS NULL OR m.expires_at > now())
         SELECT
         FROM {schema}.memories AS whole
         WHERE whole.ctid = m.ctid AND whole.metadata @> %(filter)s::jsonb
-            AND whole.kind = coalesce(%(kind)s::text, whole.kind) AND {matches}
+            AND whole.kind = coalesce(%(kind)s::text, whole.kind) AND whole.trust = ANY (%(trusts)s::text[]) AND {matches}
     ));
 
 -- name: search

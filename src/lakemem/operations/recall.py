@@ -15,7 +15,8 @@ from lakemem.operations import Operation, Rows
 from lakemem.operations.records import COLUMNS, record
 from lakemem.questions import names_in, words_of
 from lakemem.ranking import Ranking
-from lakemem.types import Explanation, Hit, MemoryKind, MemoryRecord, SearchArm
+from lakemem.trust import at_least
+from lakemem.types import Explanation, Hit, MemoryKind, MemoryRecord, SearchArm, Trust
 from lakemem.validation import (
     check_count,
     check_datetime,
@@ -111,6 +112,7 @@ def search(
     neighbors: int = 0,
     ranking: Ranking = DEFAULT_RANKING,
     explain: bool = False,
+    trust: Trust | None = None,
 ) -> Operation[list[Found]]:
     """Ask questions: one statement for all of them, and what was found for each.
 
@@ -127,15 +129,17 @@ def search(
         owner=owner,
         parameters={
             "owner": owner,
-            "also_read": list(also_read),
+            # What others say is not said by this user.
+            "also_read": [] if trust == "user" else list(also_read),
             "questions": json.dumps([_asked(number, question) for number, question in enumerate(questions)]),
             "model": model,
             "namespace": labels,
             "depth": len(labels),
-            "narrowed": bool(filter) or conditions != NO_CONDITIONS or kind is not None,
+            "narrowed": bool(filter) or conditions != NO_CONDITIONS or kind is not None or trust is not None,
             "filter": encode_metadata({} if filter is None else filter, "filter"),
             "conditions": conditions,
             "kind": _kind(kind),
+            "trusts": at_least(trust),
             "limit": check_limit(limit),
             "min_similarity": None
             if min_similarity is None

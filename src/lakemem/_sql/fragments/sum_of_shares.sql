@@ -1,6 +1,6 @@
 -- What both arms say of a `row`, each scaled by `scales` to 0..1, times their weights.
 (
-    %(dense)s::float8 * coalesce(
-        CASE WHEN row.similarity IS NOT NULL THEN coalesce((row.similarity - scales.lowest) / scales.width, 1) END, 0
-    ) + %(lexical)s::float8 * coalesce(row.weight / scales.weight, 0)
+    CASE WHEN row.similarity IS NULL THEN 0
+        ELSE scales.share_of_any + row.similarity * coalesce(scales.per_similarity, 0)
+    END + coalesce(row.weight * scales.per_weight, 0)
 )
