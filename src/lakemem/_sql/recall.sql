@@ -10,7 +10,8 @@
 -- owner's index, and hash joins. Looking a row up by its place remains a nested loop, for there is no other way.
 SELECT
     set_config('jit', 'off', true), set_config('work_mem', '64MB', true), set_config('enable_seqscan', 'off', true),
-    set_config('enable_nestloop', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true),
+    set_config('enable_nestloop', 'off', true), set_config('enable_mergejoin', 'off', true),
+    set_config('plan_cache_mode', 'force_generic_plan', true),
     set_config('lakemem.also_read', %(also_read)s::text[]::text, true);
 
 -- name: rows
@@ -49,116 +50,155 @@ WHERE (m.expires_at IS NULL OR m.expires_at > now())
 -- those words of the question that stand in a memory, less where it is long (BM25, each word counted once). Each arm
 -- is scaled to 0..1 within the scope. The best by their sum make the short list; with it go the turns beside them. On
 -- these the small terms are added.
+--
+-- Which words a memory has is one number, a bit a word. So few of these numbers differ that what words weigh is told
+-- by number, and a memory is gone through once for what all have in common, and once for its share.
 WITH {asked}
 SELECT
-    {memory_columns}, asked.number, hit.score::float8, hit.similarity::float8, hit.dense::float8, hit.lexical::float8, hit.terms,
+    {memory_columns}, asked.number, hit.score::float8,
+    (-({vector_of_m} OPERATOR({vector}.<#>) asked.whole))::float8, hit.dense::float8, hit.lexical::float8, hit.terms,
     hit.dense_rank, hit.lexical_rank, hit.beside::float8, hit.of_thread::float8, hit.in_period, hit.labelled,
     hit.memories, hit.common, around.turns::text
 FROM asked
 CROSS JOIN LATERAL (
     WITH terms AS MATERIALIZED (
-        SELECT lexeme, quote_literal(lexeme)::tsquery AS query
+        SELECT
+            lexeme, quote_literal(lexeme)::tsquery AS query,
+            1::bigint << (row_number() OVER (ORDER BY length(lexeme) DESC, lexeme) - 1)::integer AS bit
         FROM unnest(tsvector_to_array(to_tsvector('pg_catalog.english', asked.query))) AS lexeme
         -- A question may be a page long. What is long is likely to be rare.
         ORDER BY length(lexeme) DESC, lexeme
-        LIMIT 64
-    ), any_term AS MATERIALIZED (
-        SELECT string_agg(query::text, ' | ')::tsquery AS query FROM terms
+        LIMIT 60
+    ), first_terms AS MATERIALIZED (
+        SELECT
+            any_term, are_all, queries[1] AS q1, queries[2] AS q2, queries[3] AS q3, queries[4] AS q4,
+            queries[5] AS q5, queries[6] AS q6, queries[7] AS q7, queries[8] AS q8
+        FROM (
+            SELECT
+                string_agg(query::text, ' | ')::tsquery AS any_term, array_agg(query ORDER BY bit) AS queries,
+                count(*) <= 8 AS are_all
+            FROM terms
+            WHERE %(lexical)s::float8 > 0
+        ) AS gathered
     ), scope AS MATERIALIZED (
         SELECT
-            m.place, m.owner, m.thread_id, m.position, m.length,
-            CASE WHEN %(lexical)s::float8 > 0 AND m.tsv @@ any_term.query THEN m.tsv END AS tsv,
-            -({vector_of_m} OPERATOR({vector}.<#>) asked.dense) AS similarity
-        FROM ({recall.rows}) AS m CROSS JOIN any_term
+            {words_of_m} AS words,
+            m.length, m.place, -({vector_of_m} OPERATOR({vector}.<#>) asked.dense) AS similarity,
+            m.position, m.thread_id, m.owner
+        FROM ({recall.rows}) AS m CROSS JOIN first_terms
+    ), alike AS MATERIALIZED (
+        SELECT
+            words, count(*) AS memories, sum(length) AS total_length, min(length) AS length,
+            min(similarity) AS lowest, max(similarity) AS highest
+        FROM scope
+        GROUP BY words
     ), bounds AS MATERIALIZED (
         SELECT
-            count(*) AS memories, avg(length)::float8 AS length, min(similarity) AS lowest,
-            nullif(max(similarity) - min(similarity), 0) AS width
-        FROM scope
+            memories, lowest, width,
+            -- Of a text as long as the others the words count 1 / (1 + saturation), of a longer one less (BM25).
+            1 + %(saturation)s::float8 * (1 - %(length_share)s::float8) AS penalty,
+            coalesce(%(saturation)s::float8 * %(length_share)s::float8 / nullif(length, 0), 0) AS penalty_of_length
+        FROM (
+            SELECT
+                sum(memories)::bigint AS memories, sum(total_length)::float8 / sum(memories)::float8 AS length,
+                min(lowest) AS lowest, nullif(max(highest) - min(lowest), 0) AS width
+            FROM alike
+        ) AS all_memories
     ), rarity AS MATERIALIZED (
         SELECT
-            t.lexeme, t.query, count(*) AS memories,
-            ln(1 + (min(bounds.memories) - count(*) + 0.5)::float8 / (count(*) + 0.5)::float8) AS weight
-        FROM scope AS s CROSS JOIN terms AS t CROSS JOIN bounds
-        WHERE s.tsv IS NOT NULL AND s.tsv @@ t.query
-        GROUP BY t.lexeme, t.query
-    ), worded AS MATERIALIZED (
-        SELECT
-            s.place, s.owner, s.thread_id, s.position, s.similarity,
-            (SELECT sum(r.weight) FROM rarity AS r WHERE s.tsv @@ r.query) / (1 + %(saturation)s::float8 * (
-                1 - %(length_share)s::float8 + %(length_share)s::float8 * s.length / bounds.length
-            )) AS weight
-        FROM scope AS s CROSS JOIN bounds
-        WHERE s.tsv IS NOT NULL
+            t.lexeme, t.bit, sum(alike.memories) AS memories,
+            ln(1 + (bounds.memories - sum(alike.memories) + 0.5)::float8 / (sum(alike.memories) + 0.5)::float8) AS weight
+        FROM alike CROSS JOIN bounds JOIN terms AS t ON alike.words & t.bit <> 0
+        GROUP BY t.lexeme, t.bit, bounds.memories
+    ), weights AS MATERIALIZED (
+        SELECT words, length, (SELECT sum(r.weight) FROM rarity AS r WHERE alike.words & r.bit <> 0) AS weight
+        FROM alike
+        WHERE words <> 0
     ), scales AS MATERIALIZED (
-        -- Where not even a word of middling rarity is in any memory, the words have little to say, and no memory all.
+        -- Worked out before they are applied to every memory: what each arm's figures are multiplied by.
         SELECT
-            lowest, width, greatest(
-                (SELECT max(weight) FROM worded),
-                0.5 * ln(1 + (memories - 0.5) / 1.5)::float8 / (1 + %(saturation)s::float8)
-            ) AS weight
-        FROM bounds
-    ), nearest AS MATERIALIZED (
-        SELECT *, rank() OVER (ORDER BY similarity DESC) AS rank
+            highest_weight, %(dense)s::float8 / width AS per_similarity, %(lexical)s::float8 / highest_weight AS per_weight,
+            -- Where all are as similar, all have the whole share.
+            CASE WHEN width IS NULL THEN %(dense)s::float8 ELSE 0 END
+                - coalesce(lowest * %(dense)s::float8 / width, 0) AS share_of_any
         FROM (
-            SELECT place, owner, thread_id, position, similarity FROM scope
-            WHERE similarity IS NOT NULL ORDER BY similarity DESC, place LIMIT %(shortlist)s::bigint
+            -- Where not even a word of middling rarity is in any memory, the words have little to say, and no memory
+            -- all.
+            SELECT lowest, width, greatest(
+                (SELECT max(row.weight / {length_penalty}) FROM weights AS row),
+                0.5 * ln(1 + (memories - 0.5) / 1.5)::float8 / (1 + %(saturation)s::float8)
+            ) AS highest_weight
+            FROM bounds
+        ) AS highest
+    ), weighed AS NOT MATERIALIZED (
+        SELECT row.*, weights.weight / {length_penalty} AS weight
+        FROM scope AS row CROSS JOIN bounds LEFT JOIN weights USING (words)
+    ), nearest AS MATERIALIZED (
+        SELECT place, rank() OVER (ORDER BY similarity DESC) AS rank
+        FROM (
+            SELECT place, similarity FROM scope
+            WHERE %(tells_ranks)s::boolean AND similarity IS NOT NULL
+            ORDER BY similarity DESC, place LIMIT %(shortlist)s::bigint
         ) AS best
     ), best_worded AS MATERIALIZED (
-        SELECT *, rank() OVER (ORDER BY weight DESC) AS rank
-        FROM (SELECT * FROM worded ORDER BY weight DESC, place LIMIT %(shortlist)s::bigint) AS best
-    ), listed AS MATERIALIZED (
-        SELECT place, owner, thread_id, position, similarity FROM nearest
-        UNION
-        SELECT place, owner, thread_id, position, similarity FROM best_worded
-    ), shortlist AS MATERIALIZED (
-        SELECT
-            row.*, CASE WHEN %(rrf)s::float8 IS NULL THEN {sum_of_shares}
-                ELSE %(dense)s::float8 * coalesce(1 / (%(rrf)s::float8 + dense_rank), 0)
-                    + %(lexical)s::float8 * coalesce(1 / (%(rrf)s::float8 + lexical_rank), 0)
-            END AS base
+        SELECT place, rank() OVER (ORDER BY weight DESC) AS rank
         FROM (
-            SELECT listed.*, w.weight, n.rank AS dense_rank, b.rank AS lexical_rank
-            FROM listed
-                LEFT JOIN worded AS w USING (place)
-                LEFT JOIN nearest AS n USING (place)
-                LEFT JOIN best_worded AS b USING (place)
-        ) AS row CROSS JOIN scales
+            SELECT place, weight FROM weighed
+            WHERE %(tells_ranks)s::boolean AND weight IS NOT NULL
+            ORDER BY weight DESC, place LIMIT %(shortlist)s::bigint
+        ) AS best
+    ), best_ranks AS MATERIALIZED (
+        SELECT
+            place, %(dense)s::float8 * coalesce(1 / (%(rrf)s::float8 + nearest.rank), 0)
+                + %(lexical)s::float8 * coalesce(1 / (%(rrf)s::float8 + best_worded.rank), 0) AS base
+        FROM nearest FULL JOIN best_worded USING (place)
+        WHERE %(rrf)s::float8 IS NOT NULL
         ORDER BY base DESC, place LIMIT %(shortlist)s::bigint
+    ), shortlist AS MATERIALIZED (
+        SELECT row.*, nearest.rank AS dense_rank, best_worded.rank AS lexical_rank
+        FROM (
+            (
+                SELECT row.*, {sum_of_shares} AS base
+                FROM weighed AS row CROSS JOIN scales
+                WHERE %(rrf)s::float8 IS NULL AND (similarity IS NOT NULL OR row.weight IS NOT NULL)
+                ORDER BY base DESC, place LIMIT %(shortlist)s::bigint
+            )
+            UNION ALL
+            SELECT row.*, best_ranks.base FROM weighed AS row JOIN best_ranks USING (place)
+        ) AS row LEFT JOIN nearest USING (place) LEFT JOIN best_worded USING (place)
     ), places_beside AS MATERIALIZED (
         SELECT owner, thread_id, position + step AS position, max(base) AS base
         FROM shortlist CROSS JOIN (VALUES (-1), (1)) AS next (step)
         WHERE %(beside)s::float8 > 0 AND thread_id IS NOT NULL
         GROUP BY owner, thread_id, position + step
     ), turns_beside AS MATERIALIZED (
-        SELECT s.place, s.owner, s.thread_id, s.position, s.similarity, w.weight, b.base AS beside
-        FROM scope AS s JOIN places_beside AS b USING (owner, thread_id, position) LEFT JOIN worded AS w USING (place)
+        SELECT row.*, beside.base AS beside
+        FROM weighed AS row JOIN places_beside AS beside USING (owner, thread_id, position)
     ), threads AS MATERIALIZED (
         SELECT owner, thread_id, max(base) AS base FROM shortlist WHERE thread_id IS NOT NULL GROUP BY owner, thread_id
     ), pool AS MATERIALIZED (
         SELECT row.*, threads.base AS of_thread
         FROM (
-            SELECT s.*, b.beside FROM shortlist AS s LEFT JOIN turns_beside AS b USING (place)
+            SELECT
+                row.place, row.owner, row.thread_id, row.position, row.words, row.similarity, row.weight,
+                row.dense_rank, row.lexical_rank, row.base, turns_beside.beside
+            FROM shortlist AS row LEFT JOIN turns_beside USING (place)
             UNION ALL
             SELECT
-                row.place, row.owner, row.thread_id, row.position, row.similarity, row.weight, NULL, NULL,
-                CASE WHEN %(rrf)s::float8 IS NULL THEN {sum_of_shares} ELSE 0 END, row.beside
+                row.place, row.owner, row.thread_id, row.position, row.words, row.similarity, row.weight,
+                NULL, NULL, CASE WHEN %(rrf)s::float8 IS NULL THEN {sum_of_shares} ELSE 0 END, row.beside
             FROM turns_beside AS row CROSS JOIN scales
             WHERE row.place NOT IN (SELECT place FROM shortlist)
                 AND (row.similarity IS NOT NULL OR row.weight IS NOT NULL)
         ) AS row LEFT JOIN threads ON threads.owner = row.owner AND threads.thread_id = row.thread_id
     ), looked_up AS MATERIALIZED (
         SELECT
-            pool.place, pool.owner, pool.thread_id, pool.position, pool.dense_rank, pool.lexical_rank, pool.base,
-            pool.beside, pool.of_thread, m.occurred_at, m.valid_from, m.labels, m.importance, m.tsv,
-            CASE WHEN pool.similarity IS NOT NULL
-                THEN coalesce((pool.similarity - scales.lowest) / scales.width, 1)
-            END AS dense,
-            pool.weight / scales.weight AS lexical,
-            -({vector_of_m} OPERATOR({vector}.<#>) asked.whole) AS similarity
-        FROM pool CROSS JOIN scales CROSS JOIN LATERAL (
-            SELECT * FROM {schema}.memories WHERE ctid = pool.place LIMIT 1
-        ) AS m
+            pool.*, m.occurred_at, m.valid_from, m.labels, m.importance,
+            -- Of all of them only where it is a condition; those that are found have theirs computed in the end.
+            CASE WHEN %(min_similarity)s::float8 IS NOT NULL
+                THEN -({vector_of_m} OPERATOR({vector}.<#>) asked.whole)
+            END AS whole_similarity
+        FROM pool CROSS JOIN LATERAL (SELECT * FROM {schema}.memories WHERE ctid = pool.place LIMIT 1) AS m
     ), named AS MATERIALIZED (
         -- A label tells memories apart only where the question names one of them alone.
         SELECT array_agg(DISTINCT label) AS labels
@@ -190,7 +230,7 @@ CROSS JOIN LATERAL (
             FROM looked_up CROSS JOIN named
         ) AS weighed
         -- Where one side has no vector, nothing is known of the similarity: then the words alone decide.
-        WHERE %(min_similarity)s::float8 IS NULL OR coalesce(similarity >= %(min_similarity)s::float8, true)
+        WHERE %(min_similarity)s::float8 IS NULL OR coalesce(whole_similarity >= %(min_similarity)s::float8, true)
         ORDER BY score DESC, place
         LIMIT %(limit)s::bigint
     ), common AS MATERIALIZED (
@@ -204,9 +244,14 @@ CROSS JOIN LATERAL (
         )
     )
     SELECT
-        best.*, bounds.memories, common.words AS common,
-        ARRAY(SELECT r.lexeme FROM rarity AS r WHERE best.tsv @@ r.query ORDER BY r.weight DESC, r.lexeme) AS terms
-    FROM best CROSS JOIN bounds CROSS JOIN common
+        best.*, bounds.memories, common.words AS common, best.weight / scales.highest_weight AS lexical,
+        CASE WHEN best.similarity IS NOT NULL
+            THEN coalesce((best.similarity - bounds.lowest) / bounds.width, 1)
+        END AS dense,
+        ARRAY(
+            SELECT r.lexeme FROM rarity AS r WHERE best.words & r.bit <> 0 ORDER BY r.weight DESC, r.lexeme
+        ) AS terms
+    FROM best CROSS JOIN bounds CROSS JOIN scales CROSS JOIN common
 ) AS hit
 CROSS JOIN LATERAL (SELECT * FROM {schema}.memories WHERE ctid = hit.place LIMIT 1) AS m
 LEFT JOIN LATERAL ({turns_around}) AS around ON true
@@ -216,23 +261,20 @@ ORDER BY asked.number, hit.score DESC, m.namespace, m.key;
 -- For each question the memories that are nearest by their vectors alone, exactly.
 WITH {asked}
 SELECT
-    {memory_columns}, asked.number, hit.similarity::float8, hit.similarity::float8, hit.similarity::float8,
+    {memory_columns}, asked.number, -nearest.distance::float8, -nearest.distance::float8, -nearest.distance::float8,
     NULL::float8, NULL::text[], NULL::bigint, NULL::bigint, NULL::float8, NULL::float8, false, false,
     NULL::bigint, NULL::text[], around.turns::text
 FROM asked
 CROSS JOIN LATERAL (
-    SELECT place, owner, thread_id, position, -distance AS similarity
-    FROM (
-        SELECT
-            m.place, m.owner, m.thread_id, m.position,
-            {vector_of_m} OPERATOR({vector}.<#>) asked.whole AS distance
-        FROM ({recall.rows}) AS m
-        ORDER BY distance
-        LIMIT %(limit)s::bigint
-    ) AS nearest
-    -- Of those in their order; on every row it would be a second distance. A row without a vector has none.
-    WHERE distance <= -coalesce(%(min_similarity)s::float8, '-infinity')
-) AS hit
-CROSS JOIN LATERAL (SELECT * FROM {schema}.memories WHERE ctid = hit.place LIMIT 1) AS m
+    -- What is sorted is copied, a row at a time: no more than is needed to find it again.
+    SELECT m.place, {vector_of_m} OPERATOR({vector}.<#>) asked.whole AS distance
+    FROM ({recall.rows}) AS m
+    ORDER BY distance
+    LIMIT %(limit)s::bigint
+) AS nearest
+CROSS JOIN LATERAL (SELECT * FROM {schema}.memories WHERE ctid = nearest.place LIMIT 1) AS m
+CROSS JOIN LATERAL (SELECT m.owner, m.thread_id, m.position) AS hit
 LEFT JOIN LATERAL ({turns_around}) AS around ON true
-ORDER BY asked.number, hit.similarity DESC, m.namespace, m.key;
+-- Of those in their order; on every row it would be a second distance. A row without a vector has none.
+WHERE distance <= -coalesce(%(min_similarity)s::float8, '-infinity')
+ORDER BY asked.number, distance, m.namespace, m.key;

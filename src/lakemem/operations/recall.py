@@ -212,7 +212,7 @@ def _weights(ranking: Ranking, arms: tuple[SearchArm, ...], limit: int | None, e
         "saturation": ranking.saturation,
         "length_share": ranking.length_share,
         "rrf": ranking.rrf,
-        "ranked": explain or ranking.rrf is not None,
+        "tells_ranks": explain or ranking.rrf is not None,
         "shortlist": None if limit is None else max(ranking.shortlist, limit),
         "small": ranking.best_rank,
         "whole": (dense + lexical) * ranking.best_rank,
