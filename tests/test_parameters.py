@@ -88,6 +88,12 @@ def test_a_text_with_nul_is_refused_and_not_cut_off(value: Any) -> None:
         encoded(value)
 
 
+@pytest.mark.parametrize("value", ["\ud800", ["fine", "a\udfff"]])
+def test_a_text_that_has_no_utf8_is_refused_as_the_driver_refuses(value: Any) -> None:
+    with pytest.raises(psycopg.DataError, match="surrogates"):
+        encoded(value)
+
+
 @pytest.mark.parametrize("value", [object(), {"a": 1}, (1,), [object()], [[1]], [b"a", None]])
 def test_a_value_that_no_statement_takes_is_refused(value: Any) -> None:
     with pytest.raises(TypeError, match="takes no value of type"):

@@ -26,18 +26,18 @@ def encoded(value: Any) -> tuple[bytes | None, int]:
     """Return a value's bytes, None for NULL, and their format.
 
     Raises:
-        psycopg.DataError: a text holds NUL, which no text of Postgres can.
+        psycopg.DataError: a text holds NUL or a lone surrogate, which no text of Postgres can.
         TypeError: no statement takes a value of this type.
     """
     if type(value) is str:
-        return _without_nul(value.encode()), TEXT
+        return _utf8(value), TEXT
     if type(value) is list:
         return _encoded_list(value)
     if value is None:
         return None, TEXT
     if type(value) is bytes:
         return value, BINARY
-    return _without_nul(_text(value).encode()), TEXT
+    return _utf8(_text(value)), TEXT
 
 
 def _encoded_list(values: list[Any]) -> tuple[bytes, int]:
@@ -45,7 +45,7 @@ def _encoded_list(values: list[Any]) -> tuple[bytes, int]:
         return b"{}", TEXT
     if type(values[0]) is bytes and all(type(each) is bytes for each in values):
         return _bytea_array(values), BINARY
-    return _without_nul(_array(values).encode()), TEXT
+    return _utf8(_array(values)), TEXT
 
 
 def _text(value: Any) -> str:
@@ -78,8 +78,12 @@ def _bytea_array(values: Sequence[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def _without_nul(text: bytes) -> bytes:
+def _utf8(text: str) -> bytes:
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        raise psycopg.DataError("PostgreSQL text cannot contain lone surrogates") from None
     # libpq takes a text up to its first NUL.
-    if b"\0" in text:
+    if b"\0" in data:
         raise psycopg.DataError("PostgreSQL text cannot contain NUL (0x00)")
-    return text
+    return data
