@@ -143,7 +143,8 @@ class ResponseEvents:
         self._numbers = itertools.count()
         self._done: dict[int, Item] = {}
         self._open: dict[str, int] = {}
-        self._texts: dict[str, str] = {}
+        # In pieces: a message may come in thousands of them.
+        self._texts: dict[str, list[str]] = {}
         self.next_place = 0
 
     @property
@@ -162,7 +163,7 @@ class ResponseEvents:
         opening = []
         if item_id not in self._open:
             opening = self._opened(message_item("", item_id, status="in_progress"), place)
-        self._texts[item_id] = self._texts.get(item_id, "") + text
+        self._texts.setdefault(item_id, []).append(text)
         at = self._part_of(item_id)
         return [*opening, self.event("response.output_text.delta", **at, delta=text, logprobs=[])]
 
@@ -173,7 +174,7 @@ class ResponseEvents:
             opening = [] if item.get("type") == "function_call_output" else self._opened(item, place)
             return [*opening, self.done(item, place)]
         item_id, text = item["id"], text_of(item)
-        missing = text.removeprefix(self._texts.get(item_id, ""))
+        missing = text.removeprefix("".join(self._texts.get(item_id, [])))
         deltas = self.delta(item_id, missing, place=place) if missing or item_id not in self._open else []
         at = self._part_of(item_id)
         return [
@@ -186,7 +187,7 @@ class ResponseEvents:
     def streamed(self, text: str) -> str | None:
         """The id of a message that is open and has this text so far."""
         done = {item.get("id") for item in self._done.values()}
-        return next((id for id, said in self._texts.items() if said == text and id not in done), None)
+        return next((id for id, said in self._texts.items() if id not in done and "".join(said) == text), None)
 
     def done(self, item: Item, place: int | None = None) -> Event:
         """An item that is done, and was announced."""

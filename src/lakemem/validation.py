@@ -81,8 +81,8 @@ def encode_json(name: str, value: object, *, limit: int) -> str:
     """
     try:
         _check_structure(name, value)
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        size = len(text.encode())
+        text = _encode(value)
+        size = len(text) if text.isascii() else len(text.encode())
     except UnicodeEncodeError:
         # A lone surrogate has no UTF-8 form, but JSON can escape it.
         text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
@@ -95,6 +95,9 @@ def encode_json(name: str, value: object, *, limit: int) -> str:
     if size > limit:
         raise InvalidInputError(f"{name} takes {size:,} bytes as JSON; at most {limit:,} are allowed")
     return text
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def decode_json_array(texts: Sequence[str]) -> list[Any]:

@@ -36,7 +36,7 @@ class Answer:
         self._announced: set[int] = set()
         self._places: dict[str, int] = {}
         self._text_id: str | None = None
-        self._text = ""
+        self._text: list[str] = []
         self.told: dict[str, Any] = {}
         self.failure: tuple[str, str] | None = None
         self.is_incomplete = False
@@ -78,8 +78,8 @@ class Answer:
         """The events of a message that came in pieces and was not closed."""
         if self._text_id is None:
             return []
-        message = message_item(self._text, self._text_id)
-        self._text_id, self._text = None, ""
+        message = message_item("".join(self._text), self._text_id)
+        self._text_id, self._text = None, []
         return [_without_number(event) for event in self._events.item(message)]
 
     def ending(self, run: Run) -> list[Event]:
@@ -92,7 +92,7 @@ class Answer:
             return []
         if isinstance(given, str):
             self._text_id = self._text_id or new_id("msg")
-            self._text += given
+            self._text.append(given)
             return self._events.delta(self._text_id, given)
         closing = self.closing()
         if isinstance(given, list):
