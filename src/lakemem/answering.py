@@ -60,6 +60,7 @@ class Answering:
                     limit=wanted.limit,
                     min_similarity=wanted.min_similarity,
                     max_tokens=wanted.max_tokens,
+                    trust=wanted.trust,
                 ),
             )
         except TimeoutError:

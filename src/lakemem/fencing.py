@@ -19,10 +19,17 @@ HEAD = (
 )
 OPENING, CLOSING = "<memories>", "</memories>"
 
-# Tags and special tokens of models, and what else transcripts mark a turn or a section with.
+# Tags and special tokens of models, and what else transcripts mark a turn or a section with; also in characters that
+# look like these. None of them stands outside of a string of JSON, and of each the last character is written as an
+# escape: a mark that could begin at a quotation mark and end behind one would break the line.
+_ROLES = (
+    "system|developer|user|human|assistant|ai|bot|model|tool|function|instructions?|observation|thought|final answer"
+)
 _MARKS = re.compile(
-    r"[<>&]"
-    r"|(?:system|developer|user|human|assistant|ai|tool|function|instructions?)(?: |\\[nrt]){0,8}:"
+    r"[<>&\uff1c\uff1e\uff06\ufe64\ufe65\ufe60]"
+    r"|[\u2039\u2329\u27e8\u3008](?=[\s/]{0,8}[a-z_|])"
+    rf"|(?:{_ROLES})(?:[\s*_`~|)\]]|\\[nrt]){{0,8}}[:\uff1a\ufe55\ufe13\ua789]"
+    r'|(?<=")(?:system|developer)(?=")'
     r"|\[(?=/?(?!(?:true|false|null)\])[a-z_]{3,20}\])"  # those three stand for themselves in JSON
     r"|#(?=##)|`(?=``)",
     re.IGNORECASE,
@@ -33,6 +40,12 @@ _TO_CHECK = re.compile(
 )
 # Printable, Unicode says, but nothing is seen of them: fillers, and selectors that can carry a hidden text.
 _UNSEEN = re.compile(r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0e\uffa0\U000e0100-\U000e01ef]")
+# What a tokenizer may take for its own: bars or a name of a model's turns between brackets.
+_TOKENS = re.compile(
+    r"<(?:\|[^|<>\n]{1,40}\||\uff5c[^\uff5c<>\n]{1,40}\uff5c|/?(?:s|bos|eos|pad|unk|memories|(?:start|end)_of_\w{1,20})"
+    r"|</?SYS>)>|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]"
+)
+_ESCAPES = re.compile(r"(?:\\u[0-9a-f]{4})+")
 
 
 def fenced(lines: Iterable[str]) -> str:
@@ -48,6 +61,27 @@ def data_line(value: Any) -> str:
     """
     text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
     return _TO_CHECK.sub(_as_escape_if_unseen, _MARKS.sub(_with_last_as_escape, text))
+
+
+def shown(text: str) -> str:
+    """Return a text as a model is shown it where it may want to repeat it: lines and marks stay as they are.
+
+    What is not seen, and the special tokens of models, are escapes of JSON. It is as long as that takes, and says
+    exactly what was stored.
+    """
+    return _TO_CHECK.sub(
+        lambda match: match[0] if match[0] in "\n\t" else _as_escape_if_unseen(match),
+        _TOKENS.sub(_with_first_as_escape, text),
+    )
+
+
+def as_stored(text: str) -> str:
+    """Return what :func:`shown` was given; of other texts, what their escapes stand for."""
+    return _ESCAPES.sub(lambda match: str(json.loads(f'"{match[0]}"')), text)
+
+
+def _with_first_as_escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0][0]):04x}{match[0][1:]}"
 
 
 def _with_last_as_escape(match: re.Match[str]) -> str:

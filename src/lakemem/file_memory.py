@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from lakemem.errors import ConflictError, InvalidInputError, LakememError, MemoryNotFoundError
+from lakemem.fencing import as_stored, shown
 from lakemem.file_paths import ROOT, Place, place_of
 from lakemem.types import Trust
 from lakemem.validation import check_identifier
@@ -20,6 +21,10 @@ MAX_LINES = 999_999
 MAX_FILES_AT_ONCE = 500
 """That one command deletes or renames: each holds a lock on its key, and a server has room for some thousands."""
 LISTED_DEPTH = 2
+MAX_SHOWN = 50_000
+"""Characters of a file that one view shows: what is stored may be a megabyte, and a model would have to read it all."""
+MAX_ENTRIES = 1_000
+"""Of a listing."""
 
 HELD_BACK = "This was not stored: it is held back until a person has looked at it. Go on without it."
 REDACTED = "\n(A part of it was taken out before it was stored: view the file.)"
@@ -149,8 +154,10 @@ class View:
         if len(lines) > MAX_LINES:
             raise _invalid(f"File {self.place.path} exceeds maximum line limit of 999,999 lines.")
         first, last = _checked_range(self.view_range, len(lines))
-        shown = numbered(lines[first - 1 : last], first)
-        return f"Here's the content of {self.place.path} with line numbers:\n{shown}"
+        content = numbered(lines[first - 1 : last], first)
+        if len(content) > MAX_SHOWN:
+            content = f"{content[:MAX_SHOWN]}\n(The rest is cut: view_range shows other lines, up to {len(lines)}.)"
+        return f"Here's the content of {self.place.path} with line numbers:\n{content}"
 
     def _listing(self, files: Files) -> str:
         sizes: dict[str, int] = {}
@@ -160,7 +167,9 @@ class View:
         total = sum(file.size for file in files.values())
         entries = sorted(sizes, key=lambda entry: entry.removesuffix("/").split("/"))
         lines = [f"{readable_size(total)}\t{self.place.path}"]
-        lines.extend(f"{readable_size(sizes[entry])}\t{self.place.path}/{entry}" for entry in entries)
+        lines.extend(f"{readable_size(sizes[entry])}\t{self.place.path}/{entry}" for entry in entries[:MAX_ENTRIES])
+        if len(entries) > MAX_ENTRIES:
+            lines.append(f"({len(entries) - MAX_ENTRIES} more are not shown: view a directory in it.)")
         return (
             f"Here're the files and directories up to {LISTED_DEPTH} levels deep in {self.place.path}, "
             "excluding hidden items and node_modules:\n" + "\n".join(lines)
@@ -208,8 +217,11 @@ class StrReplace:
     def on(self, files: Files) -> Outcome:
         path = self.place.path
         file = _file(self.place, files, f"Error: The path {path} does not exist. Please provide a valid path.")
-        before = file.text or ""
-        found = list(_occurrences(before, self.old_str))
+        before, old_str, new_str = file.text or "", self.old_str, self.new_str
+        if old_str not in before:
+            # A model repeats what it was shown, in which characters that are not seen are escapes.
+            old_str, new_str = as_stored(old_str), as_stored(new_str)
+        found = list(_occurrences(before, old_str))
         if not found:
             error = InvalidInputError(f"no replacement was performed: old_str does not appear verbatim in {path}")
             raise Refusal(
@@ -224,7 +236,7 @@ class StrReplace:
                 error,
             )
         [start] = found
-        after = before[:start] + self.new_str + before[start + len(self.old_str) :]
+        after = before[:start] + new_str + before[start + len(old_str) :]
         answer = (
             "The memory file has been edited. Here is the snippet showing the change (with line numbers):\n"
             + _snippet(after, after.count("\n", 0, start))
@@ -390,7 +402,13 @@ def check_may_change(files: Files, changes: Sequence[Change], more_trusted: Sequ
 
 
 def numbered(lines: Sequence[str], first: int) -> str:
-    return "\n".join(f"{number:6}\t{line}" for number, line in enumerate(lines, first))
+    """Lines as a model is shown them: nothing in one can pass for another line, or for the end of the answer."""
+    return "\n".join(f"{number:6}\t{_shown_line(line)}" for number, line in enumerate(lines, first))
+
+
+def _shown_line(line: str) -> str:
+    # The carriage return of a line's end ends nothing else.
+    return f"{shown(line[:-1])}\r" if line.endswith("\r") else shown(line)
 
 
 def readable_size(size: int) -> str:

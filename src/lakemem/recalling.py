@@ -13,7 +13,8 @@ from typing import TypeAlias
 from lakemem.errors import InvalidInputError
 from lakemem.fencing import data_line, fenced
 from lakemem.operations.memories import describe
-from lakemem.types import Hit, MemoryRecord, Namespace
+from lakemem.trust import at_least, check_trust
+from lakemem.types import Hit, MemoryRecord, Namespace, Trust
 from lakemem.validation import check_count, check_fraction, check_namespace, check_seconds
 from lakemem.windows import BYTES_PER_TOKEN
 
@@ -32,6 +33,7 @@ class Recall:
         deadline: seconds to wait for them; the run then goes on without.
         max_tokens: what they may take in the instructions, the note around them included, with 4 bytes for a token;
             what does not fit is left out.
+        trust: only what counts for as much or more, such as ``"user"``; by default all.
 
     Raises:
         InvalidInputError: one of these cannot be.
@@ -42,11 +44,14 @@ class Recall:
     min_similarity: float | None = None
     deadline: float = 2.0
     max_tokens: int = MAX_TOKENS
+    trust: Trust | None = None
 
     def __post_init__(self) -> None:
         check_count("limit", self.limit)
         check_namespace(self.namespace)
         check_count("max_tokens", self.max_tokens)
+        if self.trust is not None:
+            check_trust(self.trust)
         if self.min_similarity is not None:
             check_fraction("min_similarity", self.min_similarity, least=-1)
         if check_seconds("deadline", self.deadline) is None:
@@ -136,7 +141,11 @@ class _Told:
             return cls(date, _place(record), True, data_line(said))
         # A key that nobody chose says nothing.
         key = {"key": record.key} if describe(record.key, None) else {}
-        return cls(date, None, False, data_line({**key, "value": record.value}))
+        # What came from somewhere else than the user and their assistant says so.
+        tool = {"said_by": "tool"} if record.trust == "tool" else {}
+        kind, _, name = record.owner.partition(":")
+        scope = {"shared_by": name} if kind == "scope" else {}
+        return cls(date, None, False, data_line({**key, **tool, **scope, "value": record.value}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +157,9 @@ class _Choice:
     words: str
     cost: int
 
-    def says(self, words: str) -> bool:
-        return f" {words} " in f" {self.words} "
+    def says(self, other: _Choice) -> bool:
+        """Whether this says what another one does, and counts for as much: nobody is drowned out by repeating them."""
+        return self.hit.record.trust in at_least(other.hit.record.trust) and f" {other.words} " in f" {self.words} "
 
 
 _Ranked: TypeAlias = tuple[int, _Told]
@@ -161,12 +171,11 @@ def _chosen(hits: Iterable[Hit], budget: int, count: Callable[[str], int]) -> tu
     chosen: list[_Choice] = []
     spent, left_out = count(fenced([""])), 0
     for hit in hits:
-        words = _words(hit.record)
-        if any(other.says(words) for other in chosen):
-            continue
         told = _Told.of(hit.record)
-        new = _Choice(hit, told, words, count(_line([told]) + "\n"))
-        needless = [other for other in chosen if new.says(other.words)]
+        new = _Choice(hit, told, _words(hit.record), count(_line([told]) + "\n"))
+        if any(other.says(new) for other in chosen):
+            continue
+        needless = [other for other in chosen if new.says(other)]
         total = spent + new.cost - sum(other.cost for other in needless)
         if total > budget:
             left_out += 1

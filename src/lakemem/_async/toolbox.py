@@ -6,18 +6,23 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from lakemem.errors import InvalidInputError, MemoryNotFoundError
+from lakemem.errors import GuardError, InvalidInputError, MemoryNotFoundError
 from lakemem.protocols import AsyncLongTermMemory
 from lakemem.resilience import OUTAGES
 from lakemem.tool_specs import (
+    HELD_BACK,
+    KEPT,
     LIST_LIMIT,
+    MAX_VALUE,
     SEARCH_LIMIT,
     UNAVAILABLE,
     answer,
     describe_hit,
     describe_record,
+    listed,
     spec_named,
 )
+from lakemem.types import MemoryRecord
 
 logger = logging.getLogger("lakemem")
 
@@ -39,7 +44,7 @@ class AsyncToolbox:
         try:
             given = spec_named(name).check(arguments)
             result: str = await getattr(self, name)(**given)
-        except (InvalidInputError, MemoryNotFoundError) as error:
+        except (InvalidInputError, MemoryNotFoundError, GuardError) as error:
             return answer(error=str(error))
         except OUTAGES as error:
             logger.warning("a memory tool could not reach memory: %s", error)
@@ -47,8 +52,8 @@ class AsyncToolbox:
         return result
 
     async def save_memory(self, key: str, value: str) -> str:
-        record = await self._user.save(key, value, namespace=self._namespace)
-        return answer(saved=record.key)
+        record = await self._user.save(key, value, namespace=self._namespace, trust="model")
+        return _written(record) or answer(saved=record.key)
 
     async def get_memory(self, key: str) -> str:
         record = await self._user.get(key, namespace=self._namespace)
@@ -56,15 +61,15 @@ class AsyncToolbox:
 
     async def search_memories(self, query: str) -> str:
         hits = await self._user.search(query, namespace=self._namespace, limit=SEARCH_LIMIT)
-        return self._found(memories=[describe_hit(hit) for hit in hits])
+        return self._found(**listed(describe_hit(hit) for hit in hits))
 
     async def list_memories(self) -> str:
         records = await self._user.items(namespace=self._namespace, limit=LIST_LIMIT)
-        return self._found(memories=[describe_record(record) for record in records])
+        return self._found(**listed(describe_record(record, MAX_VALUE) for record in records))
 
     async def update_memory(self, key: str, value: str) -> str:
-        record = await self._user.update(key, value, namespace=self._namespace)
-        return answer(updated=record.key)
+        record = await self._user.update(key, value, namespace=self._namespace, trust="model")
+        return _written(record) or answer(updated=record.key)
 
     async def delete_memory(self, key: str) -> str:
         deleted = await self._user.delete(key, namespace=self._namespace)
@@ -75,3 +80,9 @@ class AsyncToolbox:
         if getattr(self._user, "is_degraded", False) and not any(found.values()):
             return answer(error=UNAVAILABLE)
         return answer(**found)
+
+
+def _written(record: MemoryRecord) -> str | None:
+    """What to tell a model whose write was not made; None where it was."""
+    errors = {"kept": KEPT, "quarantined": HELD_BACK}
+    return answer(error=errors[record.outcome]) if record.outcome in errors else None
