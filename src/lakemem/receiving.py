@@ -10,6 +10,7 @@ import selectors
 import time
 from collections.abc import Callable
 
+import psycopg
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
@@ -83,10 +84,16 @@ def receive(server: PGconn, results: list[PGresult], *, timeout: float | None = 
 
 def _take(server: PGconn, results: list[PGresult]) -> bool:
     """Take the results that are there, and say whether the last of them has come."""
+    is_between = False
     while not server.is_busy():
-        # Between the results of two statements stands None.
+        # Between the results of two statements stands None, once; for ever, where libpq cannot read what the server
+        # says, and has given up the connection.
         if (result := server.get_result()) is None:
+            if is_between:
+                raise psycopg.OperationalError("the server's answer cannot be read: the connection is given up")
+            is_between = True
             continue
+        is_between = False
         if result.status == ExecStatus.PIPELINE_SYNC:
             _drop_notifications(server)
             return True

@@ -13,9 +13,9 @@ from psycopg.conninfo import make_conninfo
 
 from lakemem import Lakebase
 
-Fault: TypeAlias = Literal["none", "before", "after"] | int
-"""What happens to a request: nothing; it is lost with its connection; or its answer is, once the server is done. Of a
-number, so many bytes arrive before the connection ends."""
+Fault: TypeAlias = Literal["none", "before", "during", "after"] | int
+"""What happens to a request: nothing; it is lost with its connection; its connection ends while the server is at it; or
+its answer is lost, once the server is done. Of a number, so many bytes arrive before the connection ends."""
 
 READY = b"Z\x00\x00\x00\x05I"
 """The server's last word on a transaction: https://www.postgresql.org/docs/current/protocol-message-formats.html"""
@@ -26,7 +26,9 @@ class Proxy:
 
     Attributes:
         delay: seconds by which each answer comes late.
+        piece: bytes of an answer that come at once, each piece as late as `delay` says; 0 for all.
         fault: given what a client sends, says what happens to it.
+        answer: given what the server sends, says what arrives.
         connections: how many clients have connected.
     """
 
@@ -36,9 +38,14 @@ class Proxy:
         self._port = 0
         self._links: set[_Link] = set()
         self._threads: list[threading.Thread] = []
+        self._going = threading.Event()
+        self._going.set()
         self.passing = True
+        self.is_half_open = False
         self.delay = 0.0
+        self.piece = 0
         self.fault: Callable[[bytes], Fault] = lambda request: "none"
+        self.answer: Callable[[bytes], bytes] = lambda answer: answer
         self.connections = 0
 
     @property
@@ -58,11 +65,25 @@ class Proxy:
         """Take what is sent, pass nothing on, and say nothing."""
         self.passing = False
 
+    def hold(self) -> None:
+        """Pass nothing on for now. What is sent meanwhile arrives late."""
+        self._going.clear()
+
+    def half_open(self) -> None:
+        """Pass requests on, and no answers; neither side hears that the other has gone."""
+        self.is_half_open = True
+
+    def lead_to(self, target: Lakebase) -> None:
+        """Connect to another server from now on."""
+        self._upstream = target
+        self.cut()
+
     def restore(self) -> None:
         """Work as a network should. What hangs in a black hole ends, as it does when TCP gives up."""
-        if not self.passing:
+        if not self.passing or self.is_half_open:
             self.cut()
-        self.passing, self.delay = True, 0.0
+        self.passing, self.is_half_open, self.delay, self.piece = True, False, 0.0, 0
+        self._going.set()
         if self._listener is None:
             self._listen()
 
@@ -81,6 +102,7 @@ class Proxy:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._going.set()
         self.refuse()
         for thread in self._threads:
             thread.join()
@@ -96,7 +118,12 @@ class Proxy:
             while True:
                 client, _ = listener.accept()
                 self.connections += 1
-                link = _Link(self, client, self._connect())
+                try:
+                    server = self._connect()
+                except OSError:
+                    _close(client)
+                    continue
+                link = _Link(self, client, server)
                 self._links.add(link)
                 link.start()
                 if self._listener is not listener:
@@ -111,6 +138,10 @@ class Proxy:
         server = socket.socket(socket.AF_UNIX)
         server.connect(f"{host}/.s.PGSQL.{port}")
         return server
+
+    def wait(self) -> None:
+        """Return once what was sent may go on."""
+        self._going.wait()
 
     def run(self, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work, daemon=True)
@@ -150,10 +181,14 @@ class _Link:
                 if isinstance(fault, int):
                     self._server.sendall(request[:fault])
                     break
+                if fault == "during":
+                    self._server.sendall(request)
+                    break
                 self._answer_is_lost |= fault == "after"
+                self._proxy.wait()
                 if self._proxy.passing:
                     self._server.sendall(request)
-        self.cut()
+        self._end()
 
     def _pass_answers(self) -> None:
         with contextlib.suppress(OSError):
@@ -162,10 +197,18 @@ class _Link:
                     if answer.endswith(READY):
                         break
                     continue
-                self._ended.wait(self._proxy.delay)
-                if self._proxy.passing:
-                    self._client.sendall(answer)
-        self.cut()
+                self._proxy.wait()
+                answer = self._proxy.answer(answer)
+                piece = self._proxy.piece or len(answer)
+                for start in range(0, len(answer), piece):
+                    self._ended.wait(self._proxy.delay)
+                    if self._proxy.passing and not self._proxy.is_half_open:
+                        self._client.sendall(answer[start : start + piece])
+        self._end()
+
+    def _end(self) -> None:
+        if not self._proxy.is_half_open:
+            self.cut()
 
 
 def _close(connection: socket.socket) -> None:
