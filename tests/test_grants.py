@@ -206,10 +206,16 @@ def refused(app: psycopg.Connection[Any]) -> list[str]:
 
 def of_functions(app: psycopg.Connection[Any]) -> dict[str, bytes]:
     """What the functions that statements call do with the rights of their caller."""
-    bodies = app.execute("SELECT prosrc FROM pg_proc WHERE pronamespace = 'lakemem'::regnamespace")
-    found = [text for (body,) in bodies for text in re.findall(r"DELETE FROM [^;]+", body)]
+    bodies = app.execute("SELECT prosrc FROM pg_proc WHERE pronamespace = 'lakemem'::regnamespace AND NOT prosecdef")
+    found = [text for (body,) in bodies for text in re.findall(r"^    (DELETE FROM [^;]+)", body, re.MULTILINE)]
     assert found
-    return {text: re.sub(r"\b(?:of|by)_(owner|thread|job|lease)\b", r"%(\1)s", text).encode() for text in found}
+    found = [re.sub(r"\b(?:of|by)_(owner|thread|job|lease)\b", r"%(\1)s", text) for text in found]
+    # What a trigger does, with the rows of any table that it is on.
+    found.append(
+        "INSERT INTO lakemem.held_rows (owner, table_name, content)"
+        " SELECT owner, '', row_to_json(i) FROM lakemem.thread_items AS i"
+    )
+    return {text: text.encode() for text in found}
 
 
 def numbered(statement: bytes) -> bytes:

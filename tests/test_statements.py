@@ -157,6 +157,8 @@ ROWS = """
     INSERT INTO lakemem.jobs (owner, job_id, kind) SELECT owner, 'job ' || n, 'extract' FROM given;
     INSERT INTO lakemem.runs (owner, run_id, kind, background, request, metadata, max_attempts, deadline)
         SELECT owner, 'run ' || n, 'stream', true, '{}', '{}', 2, now() + interval '1 hour' FROM given;
+    INSERT INTO lakemem.holds (owner, name, reason, placed_by) SELECT owner, 'hold ' || n, 'why', 'who' FROM given;
+    INSERT INTO lakemem.held_rows (owner, table_name, content) SELECT owner, 'thread_items', '{}' FROM given;
     INSERT INTO lakemem.run_events SELECT owner, 'run ' || n, e, 1, '{}' FROM given, generate_series(0, 9) AS e;
     ANALYZE;
 """

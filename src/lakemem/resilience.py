@@ -8,10 +8,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from lakemem.errors import CredentialError, SchemaError, StorageUnavailableError
 from lakemem.operations import Operation
+
+T = TypeVar("T")
 
 OUTAGES = (StorageUnavailableError, CredentialError, SchemaError, TimeoutError)
 """What an agent can live through. Any other error is a mistake in a program, and is raised."""
@@ -71,14 +73,14 @@ class CircuitBreaker:
 
 
 @dataclass(frozen=True, slots=True)
-class PendingWrite:
+class PendingWrite(Generic[T]):
     """An accepted write, and the id under which it is applied once.
 
     Attributes:
         accepted_at: seconds on a monotonic clock.
     """
 
-    operation: Operation[Any]
+    operation: Operation[T]
     write_id: uuid.UUID = field(default_factory=uuid.uuid4)
     accepted_at: float = field(default_factory=monotonic)
 
@@ -95,7 +97,7 @@ class WriteBuffer:
         self._max_writes = max_writes
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._writes: deque[PendingWrite] = deque()
+        self._writes: deque[PendingWrite[Any]] = deque()
         self._bytes = 0
         self._refused = 0
         self._failed = 0
@@ -113,7 +115,7 @@ class WriteBuffer:
         """How many writes Postgres refused for good."""
         return self._failed
 
-    def accept(self, write: PendingWrite) -> bool:
+    def accept(self, write: PendingWrite[Any]) -> bool:
         """Keep a write; False where there is no room for it."""
         with self._lock:
             size = write.operation.size
@@ -124,12 +126,12 @@ class WriteBuffer:
             self._bytes += size
             return True
 
-    def first(self) -> PendingWrite | None:
+    def first(self) -> PendingWrite[Any] | None:
         """The write that is to be replayed next."""
         with self._lock:
             return self._writes[0] if self._writes else None
 
-    def done(self, write: PendingWrite, *, failed: bool = False) -> None:
+    def done(self, write: PendingWrite[Any], *, failed: bool = False) -> None:
         """Let go of the first write: it is applied, or refused for good."""
         with self._lock:
             self._writes.remove(write)

@@ -88,6 +88,10 @@ MEMORY_CALLS: dict[str, tuple[int, Call]] = {
     "delete": (3, lambda user: user.delete("colour")),
     "threads": (2, lambda user: user.threads(filter={"a": 1}, after=CURSOR)),
     "search_threads": (2, lambda user: user.search_threads("hello")),
+    "residue": (2, lambda user: user.residue()),
+    "hold": (2, lambda user: user.hold("case 17", placed_by="legal", reason="a claim")),
+    "holds": (2, lambda user: user.holds()),
+    "release": (2, lambda user: user.release("case 17", released_by="legal")),
     "export": (2, lambda user: drained(user.export("t"))),
     "import_archive": (4, lambda user: user.import_archive(ARCHIVE)),
 }
@@ -149,8 +153,8 @@ async def memory(proxy: Proxy) -> AsyncIterator[AsyncMemory]:
     ("owner", "calls", "makes_no_call"),
     [
         (AsyncThread, THREAD_CALLS, set()),
-        # A consolidation goes in batches.
-        (AsyncScopedMemory, MEMORY_CALLS, {"thread", "consolidate"}),
+        # A consolidation goes in batches, and so does a look at the audit log. An erasure has a test of its own.
+        (AsyncScopedMemory, MEMORY_CALLS, {"thread", "consolidate", "audit", "erase"}),
         (AsyncCheckpoints, CHECKPOINT_CALLS, set()),
     ],
 )
@@ -229,6 +233,12 @@ async def test_an_export_is_one_round_trip_a_batch(alice: AsyncScopedMemory, pro
     assert [len(str(record["item"])) > 100 for record in records[-2:]] == [True, False]
     # 1,000 records; those up to the item that is too large; the rest; and the memories.
     assert proxy.round_trips == 4
+
+
+async def test_an_erasure_is_one_round_trip(alice: AsyncScopedMemory, proxy: Proxy) -> None:
+    proxy.reset()
+    assert (await alice.erase(reason="case 17")).rows == 2
+    assert (proxy.round_trips, proxy.statements) == (1, 2)
 
 
 async def test_a_call_that_fails_is_one_round_trip(alice: AsyncScopedMemory, proxy: Proxy) -> None:

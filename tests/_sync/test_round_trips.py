@@ -89,6 +89,10 @@ MEMORY_CALLS: dict[str, tuple[int, Call]] = {
     "delete": (3, lambda user: user.delete("colour")),
     "threads": (2, lambda user: user.threads(filter={"a": 1}, after=CURSOR)),
     "search_threads": (2, lambda user: user.search_threads("hello")),
+    "residue": (2, lambda user: user.residue()),
+    "hold": (2, lambda user: user.hold("case 17", placed_by="legal", reason="a claim")),
+    "holds": (2, lambda user: user.holds()),
+    "release": (2, lambda user: user.release("case 17", released_by="legal")),
     "export": (2, lambda user: drained(user.export("t"))),
     "import_archive": (4, lambda user: user.import_archive(ARCHIVE)),
 }
@@ -150,8 +154,8 @@ def memory(proxy: Proxy) -> Iterator[Memory]:
     ("owner", "calls", "makes_no_call"),
     [
         (Thread, THREAD_CALLS, set()),
-        # A consolidation goes in batches.
-        (ScopedMemory, MEMORY_CALLS, {"thread", "consolidate"}),
+        # A consolidation goes in batches, and so does a look at the audit log. An erasure has a test of its own.
+        (ScopedMemory, MEMORY_CALLS, {"thread", "consolidate", "audit", "erase"}),
         (Checkpoints, CHECKPOINT_CALLS, set()),
     ],
 )
@@ -228,6 +232,12 @@ def test_an_export_is_one_round_trip_a_batch(alice: ScopedMemory, proxy: Proxy) 
     assert [len(str(record["item"])) > 100 for record in records[-2:]] == [True, False]
     # 1,000 records; those up to the item that is too large; the rest; and the memories.
     assert proxy.round_trips == 4
+
+
+def test_an_erasure_is_one_round_trip(alice: ScopedMemory, proxy: Proxy) -> None:
+    proxy.reset()
+    assert (alice.erase(reason="case 17")).rows == 2
+    assert (proxy.round_trips, proxy.statements) == (1, 2)
 
 
 def test_a_call_that_fails_is_one_round_trip(alice: ScopedMemory, proxy: Proxy) -> None:

@@ -152,10 +152,11 @@ class AsyncDegradingStorage:
         return result
 
     async def _write(self, operation: Operation[T], write_id: uuid.UUID) -> T:
+        write = PendingWrite(operation, write_id)
         if not self._buffer and self._may_try():
             with suppress(*OUTAGES):
-                return await self._try(operation, write_id)
-        if self._buffer.accept(PendingWrite(operation, write_id)):
+                return await self._try_write(write)
+        if self._buffer.accept(write):
             self._background.start()
         else:
             logger.error("a write was refused: the buffer for writes while memory is down is full")
@@ -166,6 +167,9 @@ class AsyncDegradingStorage:
 
     async def _try(self, operation: Operation[T], write_id: uuid.UUID | None) -> T:
         return await self._watched(self._deadline, lambda: self._storage.run(operation, write_id=write_id))
+
+    async def _try_write(self, write: PendingWrite[T]) -> T:
+        return await self._try(unless_erased(write.operation, write.accepted_at), write.write_id)
 
     async def _open_storage(self) -> None:
         await self._watched(self._open_deadline, self._storage.open)
@@ -199,9 +203,8 @@ class AsyncDegradingStorage:
         """Apply waiting writes in their order. Returns whether none is left."""
         async with self._replaying:
             while write := self._buffer.first():
-                waited = monotonic() - write.accepted_at
                 try:
-                    await self._try(unless_erased(write.operation, waited=waited), write.write_id)
+                    await self._try_write(write)
                 except OUTAGES:
                     return False
                 except Exception as error:

@@ -146,10 +146,11 @@ class DegradingStorage:
         return result
 
     def _write(self, operation: Operation[T], write_id: uuid.UUID) -> T:
+        write = PendingWrite(operation, write_id)
         if not self._buffer and self._may_try():
             with suppress(*OUTAGES):
-                return self._try(operation, write_id)
-        if self._buffer.accept(PendingWrite(operation, write_id)):
+                return self._try_write(write)
+        if self._buffer.accept(write):
             self._background.start()
         else:
             logger.error("a write was refused: the buffer for writes while memory is down is full")
@@ -160,6 +161,9 @@ class DegradingStorage:
 
     def _try(self, operation: Operation[T], write_id: uuid.UUID | None) -> T:
         return self._watched(self._deadline, lambda: self._storage.run(operation, write_id=write_id))
+
+    def _try_write(self, write: PendingWrite[T]) -> T:
+        return self._try(unless_erased(write.operation, write.accepted_at), write.write_id)
 
     def _open_storage(self) -> None:
         self._watched(self._open_deadline, self._storage.open)
@@ -193,9 +197,8 @@ class DegradingStorage:
         """Apply waiting writes in their order. Returns whether none is left."""
         with self._replaying:
             while write := self._buffer.first():
-                waited = monotonic() - write.accepted_at
                 try:
-                    self._try(unless_erased(write.operation, waited=waited), write.write_id)
+                    self._try_write(write)
                 except OUTAGES:
                     return False
                 except Exception as error:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from time import monotonic
+from typing import Any, TypeVar, cast
 
 from lakemem.errors import InvalidInputError
 from lakemem.forgetting import AuditEvent, Erasure, Hold
-from lakemem.operations import Operation, Rows, together
+from lakemem.operations import Operation, Rows
 from lakemem.validation import check_count, check_identifier
 
 AUDITED_AT_ONCE = 1000
-SPARE_SECONDS = 5.0
-"""How much longer ago a write that waited may have been accepted than is known: the way to the database counts, too."""
+SPARE_SECONDS = 0.25
+"""How long a write may be on its way to the database: it has waited that much longer than is known here."""
+
+T = TypeVar("T")
 
 
 def erase(owner: str, *, requested_by: str | None, reason: str | None) -> Operation[Erasure]:
@@ -44,21 +49,42 @@ def residue(owner: str) -> Operation[dict[str, int]]:
     )
 
 
-def unless_erased(operation: Operation[Any], *, waited: float) -> Operation[Any]:
+def unless_erased(operation: Operation[T], accepted_at: float) -> Operation[T]:
     """The same write, refused where all of its owner was erased since it was accepted.
 
     Args:
-        waited: seconds since then.
+        accepted_at: seconds on a monotonic clock.
     """
     guard: Operation[None] = Operation(
         statement="forgetting.unless_erased",
         owner=operation.owner,
-        parameters={"owner": operation.owner, "waited": waited + SPARE_SECONDS},
+        parameters=_Waiting(operation.owner, accepted_at),
         parse=lambda _: None,
         fallback=None,
         writes=True,
     )
-    return together(operation.statement, [guard, operation])
+
+    def without_guard(results: Rows) -> T:
+        return operation.parse(results[1:]) if operation.parts else cast("T", results[1][0])
+
+    return replace(operation, parts=(guard, *(operation.parts or (operation,))), parse=without_guard)
+
+
+class _Waiting(Mapping[str, Any]):
+    """Says how long a write has waited by the time that it is sent: it may wait for a connection, too."""
+
+    def __init__(self, owner: str, accepted_at: float) -> None:
+        self._owner = owner
+        self._accepted_at = accepted_at
+
+    def __getitem__(self, name: str) -> Any:
+        return {"owner": self._owner, "waited": monotonic() - self._accepted_at + SPARE_SECONDS}[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("owner", "waited"))
+
+    def __len__(self) -> int:
+        return 2
 
 
 def hold(owner: str, name: str, *, placed_by: str, reason: str) -> Operation[Hold]:

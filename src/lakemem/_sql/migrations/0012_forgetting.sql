@@ -208,7 +208,7 @@ BEGIN
     FROM unnest(entries) AS e;
     INSERT INTO {schema}.memory_events (owner, action, actor, requested_by, reason, details)
     VALUES (
-        pseudonym, 'erase_all', CASE session_user WHEN id THEN pseudonym ELSE session_user END,
+        pseudonym, 'erase_all', CASE session_user::text WHEN id THEN pseudonym ELSE session_user::text END,
         CASE by_whom WHEN id THEN pseudonym ELSE by_whom END, why, counts
     )
     RETURNING jsonb_build_object(
