@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 from lakemem._async.scoped import AsyncScopedMemory
+from lakemem.context import forwarded_token
 from lakemem.errors import ConfigurationError
 from lakemem.responses import Item, text_of
 from lakemem.run_types import Run
@@ -23,7 +24,8 @@ class RunContext:
         request: the request, with the thread in its ``custom_inputs``; and there, in ``resume``, what somebody has
             answered to this run.
         memory: the memory of this user.
-        headers: of the request. They are not stored: an attempt in another process has none.
+        headers: of the request. They are not stored: an attempt in another process than that which took the request
+            has none.
         earlier: the items that are done of earlier attempts, in their order.
     """
 
@@ -65,6 +67,17 @@ class RunContext:
     def was_asked(self) -> bool:
         """Whether an earlier attempt has asked a person, who has answered."""
         return self.run.asked_by > 0
+
+    def user_token(self) -> str:
+        """Return the user's access token, as the platform forwarded it with the request.
+
+        It is not stored. Where another process goes on with the run, there is none; a run whose agent lets the error
+        pass then fails with the code ``user_token_required``.
+
+        Raises:
+            IdentityError: there is none here.
+        """
+        return forwarded_token(self.headers)
 
     async def emit(self, given: Any) -> None:
         """Give an event, or anything else that an agent may give, from within a tool or a callback."""

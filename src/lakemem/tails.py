@@ -37,7 +37,7 @@ KEPT_EVENTS = 2_000
 REFRESHED_AT_ONCE = 100
 PAYLOAD_MARKS = 400
 """A payload has less than 8,000 bytes."""
-NOTIFY_GAP = 0.01
+NOTIFY_GAP = 0.004
 """Seconds between two notifications of a process: each takes a lock that all others of the server wait for."""
 HEARING_POLL = 15.0
 """Seconds between two looks while notifications are heard."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -154,6 +153,7 @@ async def test_to_others_a_run_does_not_exist(alice: AsyncScopedMemory, bob: Asy
     "wrong",
     [
         {"request": "hello"}, {"request": {"a": float("nan")}}, {"run_id": ""}, {"thread_id": "\n"}, {"kind": "both"},
+        {"delay": -1.0},
         {"timeout": 0}, {"timeout": None}, {"max_attempts": 0}, {"max_attempts": 101}, {"on_busy": "wait"},
         {"max_queued": -1}, {"idempotency_key": ""}, {"metadata": {"a": "\x00"}},
     ],
@@ -193,6 +193,17 @@ async def test_an_id_is_given_once(alice: AsyncScopedMemory) -> None:
     await alice.runs.create(ASKED, run_id="mine")
     with pytest.raises(ConflictError):
         await alice.runs.create(ASKED, run_id="mine")
+
+
+async def test_a_run_can_begin_later(alice: AsyncScopedMemory, workers: Workers, rows: Rows) -> None:
+    run = await alice.runs.create(ASKED, delay=30.0)
+    assert await workers.due() == []
+    assert await workers.claim(alice.owner) is None
+    rows("UPDATE lakemem.runs SET run_after = run_after - interval '30 s'")
+    position = await workers.claimed(alice.owner)
+    await workers.end(position, "waiting", question="1")
+    assert (await alice.runs.resume(run.run_id, 2, delay=30.0)).status == "queued"
+    assert await workers.due() == []
 
 
 async def test_the_queue_of_an_owner_has_a_limit(alice: AsyncScopedMemory, bob: AsyncScopedMemory) -> None:

@@ -154,6 +154,8 @@ def test_to_others_a_run_does_not_exist(alice: ScopedMemory, bob: ScopedMemory) 
     "wrong",
     [
         {"request": "hello"}, {"request": {"a": float("nan")}}, {"run_id": ""}, {"thread_id": "\n"}, {"kind": "both"},
+        {"delay": -1.0},
+        {"delay": -1.0},
         {"timeout": 0}, {"timeout": None}, {"max_attempts": 0}, {"max_attempts": 101}, {"on_busy": "wait"},
         {"max_queued": -1}, {"idempotency_key": ""}, {"metadata": {"a": "\x00"}},
     ],
@@ -193,6 +195,17 @@ def test_an_id_is_given_once(alice: ScopedMemory) -> None:
     alice.runs.create(ASKED, run_id="mine")
     with pytest.raises(ConflictError):
         alice.runs.create(ASKED, run_id="mine")
+
+
+def test_a_run_can_begin_later(alice: ScopedMemory, workers: Workers, rows: Rows) -> None:
+    run = alice.runs.create(ASKED, delay=30.0)
+    assert workers.due() == []
+    assert workers.claim(alice.owner) is None
+    rows("UPDATE lakemem.runs SET run_after = run_after - interval '30 s'")
+    position = workers.claimed(alice.owner)
+    workers.end(position, "waiting", question="1")
+    assert (alice.runs.resume(run.run_id, 2, delay=30.0)).status == "queued"
+    assert workers.due() == []
 
 
 def test_the_queue_of_an_owner_has_a_limit(alice: ScopedMemory, bob: ScopedMemory) -> None:

@@ -355,6 +355,37 @@ async def test_it_works_on_so_many_at_once_and_on_the_next_at_once_after(
     assert await runner.backlog() == 0
 
 
+async def test_a_process_takes_a_run_before_others_and_whatever_its_delay(
+    alice: AsyncScopedMemory, run_with: RunWith, target: Lakebase
+) -> None:
+    begun = []
+
+    async def handle(attempt: Attempt) -> None:
+        begun.append(attempt.run.run_id)
+        await asyncio.sleep(60)
+
+    here = await run_with(handle, concurrency=2)
+    async with AsyncMemory(target) as elsewhere:
+        other = AsyncRunner(elsewhere, count)
+        await other.start()
+        first = await alice.runs.create({"count": 1}, thread_id="t", delay=60)
+        assert await here.take(first)
+        # Somebody has it; its thread is busy; there is no room.
+        assert not await other.take(first)
+        assert not await here.take(await alice.runs.create({"count": 1}, thread_id="t", delay=60))
+        assert here.has_room
+        assert await here.take(await alice.runs.create({"count": 1}, delay=60))
+        assert not here.has_room
+        last = await alice.runs.create({"count": 1}, delay=0.3)
+        assert not await here.take(last)
+        # Nobody told that its delay is over.
+        async with asyncio.timeout(10):
+            assert (await ended(alice, last)).status == "completed"
+        assert begun[0] == first.run_id
+        assert last.run_id not in begun
+        await other.stop(0)
+
+
 async def test_stopped_it_waits_for_what_ends_in_time(memory: AsyncMemory, alice: AsyncScopedMemory) -> None:
     begun = asyncio.Event()
 

@@ -503,6 +503,58 @@ async def test_where_nobody_verifies_users_an_id_is_enough_unless_somebody_is_cl
         assert run.run_id == done["id"]
 
 
+async def test_the_process_that_took_a_request_works_on_it_with_its_token(serve: Serve) -> None:
+    def of_process(name: str) -> Any:
+        async def tells(request: dict[str, Any], run: Any) -> str:
+            return f"{name} {run.user_token()}"
+
+        return tells
+
+    async with (
+        serve(of_process("first"), identify=identify) as first,
+        serve(of_process("second"), identify=identify) as second,
+    ):
+        for _ in range(5):
+            for name, served in (("first", first), ("second", second)):
+                answer = await served.http.post("/responses", json={"input": "Hello"}, headers=of("ada"))
+                assert text_of(answer.json()) == f"{name} token of ada"
+
+
+async def test_a_token_does_not_follow_a_run_to_another_process(serve: Serve) -> None:
+    began = asyncio.Event()
+
+    async def acts_for_the_user(request: dict[str, Any], run: Any) -> AsyncIterator[str]:
+        yield f"with {len(run.user_token())} characters "
+        began.set()
+        await asyncio.sleep(60)
+
+    async with serve(acts_for_the_user, identify=identify, drain=0.2) as second:
+        async with serve(acts_for_the_user, identify=identify, drain=0.2) as first:
+            body = {"input": "Hello", "stream": True, "background": True}
+            taken = await first.http.post("/responses", json={**body, "stream": False}, headers=of("ada"))
+            await began.wait()
+        path = f"/responses/{taken.json()['id']}"
+        async with asyncio.timeout(15):
+            while (ended := (await second.http.get(path, headers=of("ada"))).json())["status"] != "failed":
+                await asyncio.sleep(0.02)
+        assert ended["error"]["code"] == "user_token_required"
+        assert "send the request again" in ended["error"]["message"]
+        assert ended["attempt_number"] == 2
+
+
+async def test_who_waits_for_a_run_without_its_token_is_to_come_again(serve: Serve) -> None:
+    async def acts_for_the_user(request: dict[str, Any], run: Any) -> str:
+        return str(run.user_token())
+
+    async with serve(acts_for_the_user) as served:
+        # It has come without one: that is another thing.
+        answer = await served.ask()
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
+        served.app.state.service._remember = lambda run_id, headers: served.app.state.service._headers.pop(run_id, None)
+        answer = await served.http.post("/responses", json={"input": "Hello"}, headers=of("ada"))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "user_token_required")
+
+
 async def test_headers_are_given_to_the_agent_and_not_stored(serve: Serve, target: Lakebase) -> None:
     async def tells(request: dict[str, Any], run: Any) -> str:
         return f"a token of {len(run.headers['x-forwarded-access-token'])} characters"

@@ -33,6 +33,7 @@ class AsyncRuns:
         background: bool = True,
         idempotency_key: str | None = None,
         timeout: float = 3600.0,
+        delay: float = 0.0,
         max_attempts: int = 2,
         on_busy: BusyPolicy = "queue",
         max_queued: int | None = None,
@@ -49,6 +50,7 @@ class AsyncRuns:
             background: whether its creator does not wait for it.
             idempotency_key: the same key again gives the same run.
             timeout: seconds from now until it has failed; the time that it waits for a person does not count.
+            delay: seconds before a worker may begin it.
             max_attempts: how often it is tried at the most.
             on_busy: what to do where its thread has a run under way: ``reject`` this one, ``queue`` it behind, or
                 ``interrupt`` the others.
@@ -72,6 +74,7 @@ class AsyncRuns:
                 background=background,
                 idempotency_key=idempotency_key,
                 timeout=timeout,
+                delay=delay,
                 max_attempts=max_attempts,
                 on_busy=on_busy,
                 max_queued=max_queued,
@@ -143,14 +146,18 @@ class AsyncRuns:
         """
         return await self._storage.run(runs.cancel(self._owner, run_id))
 
-    async def resume(self, run_id: str, answer: Any) -> Run:
+    async def resume(self, run_id: str, answer: Any, *, delay: float = 0.0) -> Run:
         """Answer a run that waits for a person: it is queued, and its next attempt has the answer.
+
+        Args:
+            answer: what the person says, as JSON.
+            delay: seconds before a worker may go on with it.
 
         Raises:
             RunNotFoundError: this owner has no such run.
             RunError: it does not wait.
         """
-        return await self._storage.run(runs.resume(self._owner, run_id, answer))
+        return await self._storage.run(runs.resume(self._owner, run_id, answer, delay=delay))
 
     async def retry(self, run_id: str) -> Run:
         """Queue a run that failed once more, with all its attempts.

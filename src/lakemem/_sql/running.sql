@@ -64,11 +64,14 @@ FROM (SELECT run_id FROM settled LIMIT 400) AS named
 HAVING count(*) > 0;
 
 -- name: claim
--- The runs of a thread go one after the other, in their order. The caller holds the lock on the owner's runs.
+-- The runs of a thread go one after the other, in their order. The caller holds the lock on the owner's runs. One that
+-- is named needs not to be due.
 WITH next AS MATERIALIZED (
     SELECT r.run_id
     FROM {schema}.runs AS r
-    WHERE r.owner = %(owner)s AND r.status IN ('queued', 'in_progress') AND {run_is_due}
+    WHERE r.owner = %(owner)s AND r.status IN ('queued', 'in_progress')
+        AND CASE WHEN %(run_id)s::text IS NULL THEN {run_is_due}
+            ELSE r.run_id = %(run_id)s::text AND r.status = 'queued' END
         AND NOT EXISTS (
             SELECT FROM {schema}.runs AS other
             WHERE other.owner = %(owner)s AND other.thread_id = r.thread_id

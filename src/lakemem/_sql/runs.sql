@@ -31,11 +31,12 @@ WITH same AS MATERIALIZED (
 ), created AS (
     INSERT INTO {schema}.runs AS r (
         owner, run_id, thread_id, previous_run_id, kind, background, request, metadata, idempotency_key, max_attempts,
-        deadline
+        run_after, deadline
     )
     SELECT %(owner)s, %(run_id)s, %(thread_id)s::text, %(previous_run_id)s::text, %(kind)s,
         %(background)s::boolean, %(request)s, %(metadata)s::jsonb, %(idempotency_key)s::text,
-        %(max_attempts)s::integer, clock_timestamp() + make_interval(secs => %(timeout)s::float8)
+        %(max_attempts)s::integer, clock_timestamp() + make_interval(secs => %(delay)s::float8),
+        clock_timestamp() + make_interval(secs => %(timeout)s::float8)
     FROM refused
     WHERE refused.reason IS NULL AND NOT EXISTS (SELECT FROM same)
     RETURNING {run_columns}, pg_notify({runs_channel}, '- queued') IS NULL
@@ -102,7 +103,8 @@ WHERE r.owner = %(owner)s AND r.run_id = %(run_id)s AND NOT EXISTS (SELECT FROM 
 -- The time that it waited does not count.
 WITH resumed AS (
     UPDATE {schema}.runs AS r
-    SET status = 'queued', answer = %(answer)s, run_after = clock_timestamp(), waiting_since = NULL,
+    SET status = 'queued', answer = %(answer)s, waiting_since = NULL,
+        run_after = clock_timestamp() + make_interval(secs => %(delay)s::float8),
         deadline = r.deadline + (clock_timestamp() - r.waiting_since)
     WHERE r.owner = %(owner)s AND r.run_id = %(run_id)s AND r.status = 'waiting'
     RETURNING {run_columns}, pg_notify({runs_channel}, '- queued') IS NULL

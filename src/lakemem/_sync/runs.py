@@ -34,6 +34,7 @@ class Runs:
         background: bool = True,
         idempotency_key: str | None = None,
         timeout: float = 3600.0,
+        delay: float = 0.0,
         max_attempts: int = 2,
         on_busy: BusyPolicy = "queue",
         max_queued: int | None = None,
@@ -50,6 +51,7 @@ class Runs:
             background: whether its creator does not wait for it.
             idempotency_key: the same key again gives the same run.
             timeout: seconds from now until it has failed; the time that it waits for a person does not count.
+            delay: seconds before a worker may begin it.
             max_attempts: how often it is tried at the most.
             on_busy: what to do where its thread has a run under way: ``reject`` this one, ``queue`` it behind, or
                 ``interrupt`` the others.
@@ -73,6 +75,7 @@ class Runs:
                 background=background,
                 idempotency_key=idempotency_key,
                 timeout=timeout,
+                delay=delay,
                 max_attempts=max_attempts,
                 on_busy=on_busy,
                 max_queued=max_queued,
@@ -125,14 +128,18 @@ class Runs:
         """
         return self._storage.run(runs.cancel(self._owner, run_id))
 
-    def resume(self, run_id: str, answer: Any) -> Run:
+    def resume(self, run_id: str, answer: Any, *, delay: float = 0.0) -> Run:
         """Answer a run that waits for a person: it is queued, and its next attempt has the answer.
+
+        Args:
+            answer: what the person says, as JSON.
+            delay: seconds before a worker may go on with it.
 
         Raises:
             RunNotFoundError: this owner has no such run.
             RunError: it does not wait.
         """
-        return self._storage.run(runs.resume(self._owner, run_id, answer))
+        return self._storage.run(runs.resume(self._owner, run_id, answer, delay=delay))
 
     def retry(self, run_id: str) -> Run:
         """Queue a run that failed once more, with all its attempts.

@@ -131,10 +131,12 @@ def claim(
     max_attempts: int,
     per_owner: int | None,
     failure_events: Sequence[str] = (),
+    run_id: str | None = None,
 ) -> Operation[Claimed | None]:
     """Take the next run of an owner that is due; end those that must not go on.
 
     Args:
+        run_id: take this one, if it is queued and its thread is free, although it may not be due.
         failure_events: the types of the last events of a run that failed; each has its `code` and `message`.
     """
     return Operation(
@@ -142,6 +144,7 @@ def claim(
         owner=owner,
         parameters={
             "owner": owner,
+            "run_id": run_id,
             "worker": worker,
             "lease_for": lease,
             "takes_over": takes_over,

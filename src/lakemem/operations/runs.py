@@ -63,6 +63,7 @@ def create(
     background: bool,
     idempotency_key: str | None,
     timeout: float,
+    delay: float,
     max_attempts: int,
     on_busy: BusyPolicy,
     max_queued: int | None,
@@ -101,6 +102,7 @@ def create(
                 None if idempotency_key is None else check_identifier("idempotency_key", idempotency_key)
             ),
             "timeout": check_timeout("timeout", timeout),
+            "delay": _check_delay(delay),
             "max_attempts": check_attempts(max_attempts),
             "on_busy": on_busy,
             "max_queued": None if max_queued is None else check_count("max_queued", max_queued),
@@ -133,6 +135,10 @@ def check_timeout(name: str, seconds: object) -> float:
     if checked is None:
         raise InvalidInputError(f"{name} must be a number of seconds, not None")
     return checked
+
+
+def _check_delay(seconds: object) -> float:
+    return 0.0 if seconds == 0 else check_timeout("delay", seconds)
 
 
 def check_attempts(count: object) -> int:
@@ -254,7 +260,7 @@ def cancel(owner: str, run_id: str) -> Operation[Run | None]:
     )
 
 
-def resume(owner: str, run_id: str, answer: Any) -> Operation[Run]:
+def resume(owner: str, run_id: str, answer: Any, *, delay: float) -> Operation[Run]:
     """Answer a run that waits for a person. The same answer once more changes nothing."""
     text = encode_json("answer", answer, limit=MAX_ITEM_BYTES)
 
@@ -270,7 +276,12 @@ def resume(owner: str, run_id: str, answer: Any) -> Operation[Run]:
     return Operation(
         statement="runs.resume",
         owner=owner,
-        parameters={"owner": owner, "run_id": check_identifier("run_id", run_id), "answer": text},
+        parameters={
+            "owner": owner,
+            "run_id": check_identifier("run_id", run_id),
+            "answer": text,
+            "delay": _check_delay(delay),
+        },
         parse=resumed,
         fallback=None,  # type: ignore[arg-type]
         writes=True,

@@ -122,6 +122,7 @@ class AsyncRunner:
         )
         self._executions: dict[tuple[str, str], _Execution] = {}
         self._works: set[asyncio.Task[None]] = set()
+        self._claiming = 0
         self._barren: dict[str, float] = {}
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -132,6 +133,11 @@ class AsyncRunner:
     def running(self) -> int:
         """How many runs this process works on."""
         return len(self._executions)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether this process would work on another run."""
+        return len(self._executions) + self._claiming < self._concurrency
 
     async def start(self) -> None:
         """Begin to claim runs.
@@ -177,6 +183,18 @@ class AsyncRunner:
         self._tails.unobserve(self._heard)
         self._tails.pulse.release()
 
+    async def take(self, run: Run) -> bool:
+        """Begin a queued run in this process, whatever its delay.
+
+        Returns whether it did: not where there is no room, another run of its thread comes first, or somebody has it.
+
+        Raises:
+            StorageError: Postgres cannot be reached, or refuses.
+        """
+        if self._stopping or self._loop is None or not self.has_room:
+            return False
+        return await self._claim(run.owner, takes_over=False, run_id=run.run_id)
+
     async def backlog(self) -> int:
         """How many runs of all owners are queued and could begin."""
         return await self._storage.run(running.backlog())
@@ -216,15 +234,11 @@ class AsyncRunner:
 
     def _search(self) -> Search | None:
         """What the pulse is to look for; on its thread."""
-        if self._stopping or not self._has_room:
+        if self._stopping or not self.has_room:
             return None
         # A copy in one step: the event loop changes it meanwhile.
         now, barren = monotonic(), list(self._barren.items())
         return Search(self._takes_over, [owner for owner, until in barren if until > now])
-
-    @property
-    def _has_room(self) -> bool:
-        return len(self._executions) < self._concurrency
 
     @property
     def _takes_over(self) -> bool:
@@ -271,31 +285,40 @@ class AsyncRunner:
     async def _claim_due(self) -> None:
         """Claim until nothing is due, or there is no room."""
         has_claimed = True
-        while has_claimed and not self._stopping and self._has_room:
+        while has_claimed and not self._stopping and self.has_room:
             has_claimed = False
             takes_over = self._takes_over
             now = monotonic()
             self._barren = {owner: until for owner, until in self._barren.items() if until > now}
             for owner in await self._storage.run(running.due(takes_over=takes_over, besides=list(self._barren))):
-                if self._stopping or not self._has_room:
+                if self._stopping or not self.has_room:
                     return
-                claimed = await self._storage.run(
-                    running.claim(
-                        owner,
-                        worker=self._tails.pulse.worker,
-                        lease=self._lease,
-                        takes_over=takes_over,
-                        max_attempts=self._max_attempts,
-                        per_owner=self._per_owner,
-                        failure_events=self._failure_events,
-                    )
-                )
-                self._contact_at = monotonic()
-                if claimed is None:
-                    self._barren[owner] = monotonic() + BARREN
-                else:
+                if await self._claim(owner, takes_over=takes_over):
                     has_claimed = True
-                    self._begin(claimed)
+                else:
+                    self._barren[owner] = monotonic() + BARREN
+
+    async def _claim(self, owner: str, *, takes_over: bool, run_id: str | None = None) -> bool:
+        """Claim a run of an owner and begin it; whether there was one."""
+        claim = running.claim(
+            owner,
+            worker=self._tails.pulse.worker,
+            lease=self._lease,
+            takes_over=takes_over,
+            max_attempts=self._max_attempts,
+            per_owner=self._per_owner,
+            failure_events=self._failure_events,
+            run_id=run_id,
+        )
+        self._claiming += 1
+        try:
+            claimed = await self._storage.run(claim)
+        finally:
+            self._claiming -= 1
+        self._contact_at = monotonic()
+        if claimed is not None:
+            self._begin(claimed)
+        return claimed is not None
 
     def _begin(self, claimed: Claimed) -> None:
         run = claimed.run

@@ -17,6 +17,11 @@ from lakemem.server.answers import Answer, standing
 
 logger = logging.getLogger("lakemem")
 
+TOKEN_IS_ELSEWHERE = (
+    "the agent acts for its user, whose access token is not stored, and another process goes on with the run than the "
+    "one that had it: send the request again"
+)
+
 
 class AgentHandler:
     """Answers runs with an agent.
@@ -38,7 +43,8 @@ class AgentHandler:
             StorageError: the database was away; another attempt goes on.
         """
         run_id = attempt.run.run_id
-        working = _Working(attempt, self._headers.get(run_id, {}))
+        headers = self._headers.get(run_id)
+        working = _Working(attempt, headers or {})
         try:
             await working.through(self._agent)
         except StorageError:
@@ -46,7 +52,11 @@ class AgentHandler:
         except RunError:
             self._headers.pop(run_id, None)
             raise
-        except (InvalidInputError, IdentityError) as error:
+        except IdentityError as error:
+            if headers is None:
+                raise RunError(TOKEN_IS_ELSEWHERE, code="user_token_required") from error
+            raise RunError(str(error), code="invalid_request") from error
+        except InvalidInputError as error:
             raise RunError(str(error), code="invalid_request") from error
         except Exception as error:
             logger.error("the agent failed in run %s: %s", attempt.run.run_id, type(error).__name__, exc_info=error)

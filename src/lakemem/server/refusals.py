@@ -27,6 +27,9 @@ logger = logging.getLogger("lakemem")
 RETRY_AFTER_OUTAGE = 1
 """Seconds after which to try again when the database is away."""
 
+_OF_RUNS = {"invalid_request": 400, "user_token_required": 401}
+"""The status for who has waited for a run that failed, by the code of the failure; 500 for all others."""
+
 _NO_RETRY = {"x-should-retry": "false"}
 """The `openai` client sends a request again by itself after most errors, and so would run an agent once more."""
 
@@ -42,7 +45,7 @@ def not_found() -> JSONResponse:
 
 def failed(error: Mapping[str, str], headers: dict[str, str]) -> JSONResponse:
     """The answer to who has waited for a run that failed."""
-    status = 400 if error["code"] == "invalid_request" else 500
+    status = _OF_RUNS.get(error["code"], 500)
     return refused(status, error["message"], error["code"], {**headers, **_NO_RETRY})
 
 

@@ -8,14 +8,14 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
 from lakemem._async.memory import AsyncMemory
 from lakemem._async.runs import AsyncRuns
 from lakemem.context import Identify, resolve_context, resolve_user_id
-from lakemem.errors import InvalidInputError, QueueFullError
+from lakemem.errors import InvalidInputError, QueueFullError, StorageError
 from lakemem.operations.runs import owner_of
 from lakemem.responses import new_id
 from lakemem.run_context import Agent
@@ -28,6 +28,9 @@ from lakemem.target import is_deployed
 
 HEADERS_KEPT = 1_000
 """Of how many runs a process has the headers; those of the oldest go first."""
+
+HEAD_START = 1.0
+"""Seconds for which a new run is left to the process that took its request, and knows its headers."""
 
 QUEUE_IS_KNOWN_FOR = 0.5
 """Seconds for which a count of what is queued holds."""
@@ -153,7 +156,8 @@ class Service:
         thread_id = self._thread_of(asked, context.thread_id, previous)
         if asked.resumes and (waiting := await self._asked_before(runs, thread_id, previous)) is not None:
             self._remember(waiting.run_id, headers)
-            run = await runs.resume(waiting.run_id, asked.request["custom_inputs"]["resume"])
+            answer = asked.request["custom_inputs"]["resume"]
+            run = await self._taken(await runs.resume(waiting.run_id, answer, delay=self._head_start))
             return Begun(runs, run, waiting.last_sequence)
         self._agent.check(asked.request)
         await self._check_queue()
@@ -168,13 +172,25 @@ class Service:
             background=asked.background,
             idempotency_key=asked.idempotency_key,
             timeout=self.limits.task_timeout,
+            delay=self._head_start,
             max_attempts=self.limits.max_attempts,
             on_busy=self.limits.on_busy,
             max_queued=self.limits.max_queued_per_user,
         )
         if run.run_id != run_id:
-            del self._headers[run_id]
-        return Begun(runs, run, -1)
+            self._headers.pop(run_id, None)
+            return Begun(runs, run, -1)
+        return Begun(runs, await self._taken(run), -1)
+
+    @property
+    def _head_start(self) -> float:
+        return HEAD_START if self._runner.has_room else 0.0
+
+    async def _taken(self, run: Run) -> Run:
+        """Begin a run here, where the headers of its request are. If that cannot be, another process does it soon."""
+        with suppress(StorageError):
+            await self._runner.take(run)
+        return run
 
     @property
     def _verifies(self) -> bool:
