@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 PEERS := .venv-peers
 OLDEST := .venv-oldest
 
-.PHONY: demo test test-16 test-emulator test-peers test-oldest soak bench-short-term bench-long-term lint generate lock docs clean
+.PHONY: demo test test-16 test-emulator test-peers test-oldest soak bench-short-term bench-long-term bench-runs lint generate lock docs clean
 
 demo: $(STAMP)
 	$(BIN)/lakemem demo $(ARGS)
@@ -37,6 +37,11 @@ bench-short-term: $(STAMP)
 # it works.
 bench-long-term: $(STAMP)
 	$(BIN)/python benchmarks/long_term.py $(ARGS)
+
+# Runs beside the server of the Databricks packages, where `make test-peers` has installed it. ARGS=--quick sees that it
+# works.
+bench-runs: $(STAMP)
+	$(BIN)/python benchmarks/runs.py $(ARGS)
 
 # What depends on other libraries, on the oldest versions that lakemem allows.
 test-oldest: $(OLDEST)/installed
