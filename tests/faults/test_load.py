@@ -104,7 +104,7 @@ async def test_of_a_thousand_tasks_those_who_cannot_have_a_connection_are_told_s
         waited = await asyncio.wait_for(asyncio.gather(*tasks), 30)
         refused = [seconds for seconds in waited if seconds]
         assert len(refused) == TASKS - 10
-        assert 0.9 < min(refused)
+        assert min(refused) > 0.9
         assert max(refused) < 3.0
         assert len(await user.threads(limit=None)) == 10, "whoever was told so has written nothing"
         assert await user.thread("after").append([{}]) == range(1, 2), "the pool is as good as before"
@@ -177,7 +177,7 @@ async def test_an_answer_that_cannot_be_read_is_a_connection_that_failed(proxy: 
     async with AsyncMemory(proxy.target, max_size=1) as memory:
         user = memory.for_user("noise")
         await user.thread("t").append([{"text": "x" * 200}])
-        proxy.answer = lambda answer: answer[:-100] + b"x" * 100
+        proxy.answer = lambda answer: answer[:-100] + b"x" * 100 if b"xxxx" in answer else answer
         with pytest.raises(StorageUnavailableError) as caught:
             await user.thread("t").items()
         assert caught.value.retryable
