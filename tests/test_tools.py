@@ -144,7 +144,9 @@ def framework(worlds: Worlds) -> Framework:
 
 def without_times(answer: Any) -> Any:
     if isinstance(answer, dict):
-        return {name: without_times(part) for name, part in answer.items() if name not in ("saved_at", "score", "said_by")}
+        return {
+            name: without_times(part) for name, part in answer.items() if name not in ("saved_at", "score", "said_by")
+        }
     return [without_times(part) for part in answer] if isinstance(answer, list) else answer
 
 
