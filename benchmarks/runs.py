@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     whole = not options.quick and not options.only and not options.without_peer
     with_peer = IS_THERE and not options.without_peer
-    with embedded_server() as server, ExitStack() as stack:
+    with embedded_server(filled=not options.quick) as server, ExitStack() as stack:
         databases = [stack.enter_context(server.database()) for _ in range(3)]
         bench = RunsBench(
             server,

@@ -101,7 +101,8 @@ class Load:
 
 
 @contextmanager
-def embedded_server() -> Iterator[Server]:
+def embedded_server(*, filled: bool = True) -> Iterator[Server]:
+    """Begin a server; one that is not `filled` is there sooner, for who only wants to see that something works."""
     with TemporaryDirectory(prefix="lakemem-benchmark-", ignore_cleanup_errors=True) as folder:
         postgres = EmbeddedPostgres(folder, version=18)
         login = postgres.start()
@@ -109,7 +110,8 @@ def embedded_server() -> Iterator[Server]:
             dsn = make_conninfo(host=login["host"], port=login["port"], user="postgres", dbname="postgres")
             with psycopg.connect(dsn, autocommit=True) as connection:
                 row: Any = connection.execute("SHOW server_version").fetchone()
-                _fill_wal(connection)
+                if filled:
+                    _fill_wal(connection)
             pid = int((Path(folder).resolve() / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
             with DatabaseFactory(dsn) as databases:
                 yield Server(dsn, psutil.Process(pid), databases, row[0])
