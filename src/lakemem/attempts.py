@@ -31,6 +31,11 @@ def begin(attempt: CurrentAttempt) -> None:
     _current.set(attempt)
 
 
+def is_fenced() -> bool:
+    """Whether this code works for an attempt."""
+    return _current.get() is not None
+
+
 def fencing(target: Lakebase, schema: str, owner: str) -> CurrentAttempt | None:
     """Return the attempt that must still be the last one of its run for this code to write as an owner."""
     current = _current.get()

@@ -18,9 +18,10 @@ from lakemem._async.exchange import Call, exchange
 from lakemem._async.login import AsyncLogin, Logins, Row
 from lakemem._async.migrate import AsyncMigrator
 from lakemem._sql import Statement, prepared_statements
-from lakemem.attempts import fencing
+from lakemem.attempts import fencing, is_fenced
 from lakemem.connecting import Connector
 from lakemem.errors import ConfigurationError, LakememError, SchemaError, StorageUnavailableError
+from lakemem.gathering import Gathering
 from lakemem.operations import Operation
 from lakemem.schema import Description, check_confined, check_fits, how_to_confine, why_open
 from lakemem.sqlstate import broke, translate
@@ -105,6 +106,7 @@ class AsyncDatabase:
         # async only:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tails: RunTails | None = None
+        self._gathering = Gathering(self._run)
         # end async only
         self._statements: Mapping[str, Statement] = {}
 
@@ -178,7 +180,13 @@ class AsyncDatabase:
             raise ConfigurationError(
                 "the memory was opened on another event loop: open one on each loop, or use the sync Memory"
             )
+        if operation.turn is not None and write_id is None and not is_fenced():
+            result: T = await self._gathering.run(operation)
+            return result
         # end async only
+        return await self._run(operation, write_id=write_id)
+
+    async def _run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T:
         try:
             try:
                 answers = await self._answers(operation, write_id)
@@ -189,7 +197,7 @@ class AsyncDatabase:
         except psycopg.errors.UniqueViolation as error:
             if write_id is None or error.diag.table_name != "applied_writes":
                 raise translate(error) from None
-            return operation.fallback if operation.repeated is None else await self.run(operation.repeated)
+            return operation.fallback if operation.repeated is None else await self._run(operation.repeated)
         except psycopg.Error as error:
             raise self._translated(error) from None
         return operation.result(answers)

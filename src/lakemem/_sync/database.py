@@ -150,6 +150,9 @@ class Database:
             write_id: marks a write, so that it is applied once however often it is run with this id. A run
                 that finds it applied runs what the operation has for this, or else returns its fallback.
         """
+        return self._run(operation, write_id=write_id)
+
+    def _run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T:
         try:
             try:
                 answers = self._answers(operation, write_id)
@@ -160,7 +163,7 @@ class Database:
         except psycopg.errors.UniqueViolation as error:
             if write_id is None or error.diag.table_name != "applied_writes":
                 raise translate(error) from None
-            return operation.fallback if operation.repeated is None else self.run(operation.repeated)
+            return operation.fallback if operation.repeated is None else self._run(operation.repeated)
         except psycopg.Error as error:
             raise self._translated(error) from None
         return operation.result(answers)

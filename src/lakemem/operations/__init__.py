@@ -27,6 +27,8 @@ class Operation(Generic[T]):
         writes: whether it changes something.
         alone: whether nothing else may be written for its owner in the meantime, by whomever.
         erases: whether it removes all that its owner has, what waits to be written included.
+        turn: for a small write, which may go to Postgres together with others that wait at the same moment: what it
+            takes hold of, by which these are put in order.
         lock: a name; operations with the same name wait for each other.
         first: a statement that runs before it, with the same parameters, so that it sees what that waited for.
         waits: whether it may be put off, or answered with the fallback, while memory is down; if not, the outage
@@ -44,6 +46,7 @@ class Operation(Generic[T]):
     writes: bool = False
     alone: bool = False
     erases: bool = False
+    turn: str | None = None
     lock: str | None = None
     first: str | None = None
     waits: bool = True
@@ -63,7 +66,7 @@ class Operation(Generic[T]):
 
 
 def together(statement: str, parts: Sequence[Operation[Any]]) -> Operation[list[Any]]:
-    """Several operations of one owner as one: still one round trip, and one transaction.
+    """Several operations as one: still one round trip, and one transaction.
 
     Args:
         statement: a name for them together, for those who look on.

@@ -221,6 +221,7 @@ def save(
         fallback=waiting,
         writes=True,
         lock=key_lock(owner, draft.namespace, draft.key),
+        turn=key_lock(owner, draft.namespace, draft.key),
         repeated=Operation(
             statement="memories.saved",
             owner=owner,
