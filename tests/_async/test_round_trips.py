@@ -21,11 +21,13 @@ from lakemem import (
     Lakebase,
     MemoryNotFoundError,
     Retention,
+    RunError,
     ThreadInfo,
     TokenUsage,
     Window,
 )
 from lakemem._async.checkpoints import AsyncCheckpoints
+from lakemem._async.runs import AsyncRuns
 from lakemem.embedding import CallableEmbedder
 from lakemem.operations import threads, transcripts
 from lakemem.operations.checkpoints import Address, Blob, Composition
@@ -123,9 +125,32 @@ CHECKPOINT_CALLS: dict[str, tuple[int, Call]] = {
     "take": (2, lambda user: user.checkpoints.take(ADDRESS)),
     "delete_thread": (3, lambda user: user.checkpoints.delete_thread("t")),
 }
+
+
+async def refused(call: Callable[[], Awaitable[Any]]) -> None:
+    with pytest.raises(RunError):
+        await call()
+
+
+RUN_CALLS: dict[str, tuple[int, Call]] = {
+    "create": (3, lambda user: user.runs.create({"n": 1}, run_id="r", thread_id="t", idempotency_key="once")),
+    "get": (2, lambda user: user.runs.get("r")),
+    "list": (2, lambda user: user.runs.list(10, thread_id="t")),
+    "events": (3, lambda user: user.runs.events("r")),
+    # It neither waits nor has failed.
+    "resume": (2, lambda user: refused(lambda: user.runs.resume("r", "yes"))),
+    "retry": (2, lambda user: refused(lambda: user.runs.retry("r"))),
+    "cancel": (2, lambda user: user.runs.cancel("r")),
+    "delete": (3, lambda user: user.runs.delete("r")),
+}
 CALLS = {
     f"{group}.{name}": cost_and_call
-    for group, calls in (("thread", THREAD_CALLS), ("memory", MEMORY_CALLS), ("checkpoints", CHECKPOINT_CALLS))
+    for group, calls in (
+        ("thread", THREAD_CALLS),
+        ("memory", MEMORY_CALLS),
+        ("checkpoints", CHECKPOINT_CALLS),
+        ("runs", RUN_CALLS),
+    )
     for name, cost_and_call in calls.items()
 }
 
@@ -156,6 +181,8 @@ async def memory(proxy: Proxy) -> AsyncIterator[AsyncMemory]:
         # A consolidation goes in batches, and so does a look at the audit log. An erasure has a test of its own.
         (AsyncScopedMemory, MEMORY_CALLS, {"thread", "consolidate", "audit", "erase"}),
         (AsyncCheckpoints, CHECKPOINT_CALLS, set()),
+        # A tail waits, and reads when something is there.
+        (AsyncRuns, RUN_CALLS, {"tail"}),
     ],
 )
 def test_every_call_is_in_the_table(owner: type, calls: dict[str, object], makes_no_call: set[str]) -> None:
