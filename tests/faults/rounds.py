@@ -22,7 +22,7 @@ from lakemem.running import runner
 from tests.faults.breaking import FAULTS, Fault
 from tests.faults.history import Findings, History, check
 from tests.faults.processes import Crowd, Order, at_work, degraded, report_of, user_of, workers
-from tests.faults.stages import CloudStage, Stage, cloud_stage, stage
+from tests.faults.stages import Place, Stage, cloud_stage, stage
 from tests.faults.workloads import WORKLOADS, Client
 
 WARM_UP = 0.4
@@ -80,7 +80,7 @@ class Result:
 
 
 @contextmanager
-def stage_of(group: str) -> Iterator[Stage | CloudStage]:
+def stage_of(group: str) -> Iterator[Place]:
     with ExitStack() as stack:
         if group == "cloud":
             yield stack.enter_context(cloud_stage())
@@ -89,7 +89,7 @@ def stage_of(group: str) -> Iterator[Stage | CloudStage]:
         yield stack.enter_context(stage(Path(folder), on_small_disk=group == "disk"))
 
 
-async def play(place: Stage | CloudStage, episode: Episode) -> Result:
+async def play(place: Place, episode: Episode) -> Result:
     """Play an episode."""
     result = Result(episode.fault.name, episode.degrades, episode.seed)
     began = time.monotonic()
@@ -106,9 +106,7 @@ async def play(place: Stage | CloudStage, episode: Episode) -> Result:
     return result
 
 
-async def _play_here(
-    place: Stage | CloudStage, episode: Episode, chance: random.Random, history: History, result: Result
-) -> None:
+async def _play_here(place: Place, episode: Episode, chance: random.Random, history: History, result: Result) -> None:
     plain = place.memory()
     memory = degraded(plain) if episode.degrades else plain
     client = Client(memory, history, chance, name="client", degrades=episode.degrades)
@@ -128,7 +126,7 @@ async def _play_here(
 
 
 async def _play_in_processes(
-    place: Stage | CloudStage, episode: Episode, chance: random.Random, history: History, result: Result
+    place: Place, episode: Episode, chance: random.Random, history: History, result: Result
 ) -> None:
     crowd = Crowd()
     with TemporaryDirectory(prefix="lakemem-clients-") as folder:
@@ -178,7 +176,7 @@ _UNFINISHED = """
 """
 
 
-async def _settle(place: Stage | CloudStage, episode: Episode, result: Result) -> None:
+async def _settle(place: Place, episode: Episode, result: Result) -> None:
     """Wait until nothing is under way any more: what nobody heard the end of may still be written."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
@@ -191,12 +189,12 @@ async def _settle(place: Stage | CloudStage, episode: Episode, result: Result) -
     result.surprises["something does not end"] += 1
 
 
-def _is_unfinished(place: Stage | CloudStage, seed: str) -> bool:
+def _is_unfinished(place: Place, seed: str) -> bool:
     with place.look() as connection:
         return connection.execute(_UNFINISHED, {"users": f"user:{seed} %"}).fetchone() is not None
 
 
-async def _compare(place: Stage | CloudStage, episode: Episode, history: History, result: Result) -> None:
+async def _compare(place: Place, episode: Episode, history: History, result: Result) -> None:
     async with AsyncExitStack() as stack:
         memory = await stack.enter_async_context(place.sound_memory())
         if episode.degrades:
@@ -217,7 +215,7 @@ def _is_of(log: str, owner: str) -> bool:
     return log.startswith(f"{owner} ")
 
 
-def _check_leases(place: Stage | CloudStage, episode: Episode, result: Result) -> None:
+def _check_leases(place: Place, episode: Episode, result: Result) -> None:
     """Nobody has died, so nobody may have taken a run over."""
     with place.look() as connection:
         row = connection.execute(

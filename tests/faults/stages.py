@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -20,6 +20,22 @@ from tests.faults.servers import Disk, Server, small_disk
 
 POOL = {"max_size": 4, "timeout": 1.0}
 """Fewer connections than tasks."""
+
+
+class Place(Protocol):
+    """Where a round takes place."""
+
+    def memory(self) -> AsyncMemory:
+        """A memory like a client's; it is not open."""
+        ...
+
+    def sound_memory(self) -> AsyncMemory:
+        """One that nothing stands in the way of."""
+        ...
+
+    def look(self) -> psycopg.Connection[Any]:
+        """A session of the superuser in the database."""
+        ...
 
 
 class Stage:
@@ -51,11 +67,9 @@ class Stage:
         return AsyncMemory(self.target, **POOL)  # type: ignore[arg-type]
 
     def sound_memory(self) -> AsyncMemory:
-        """One that nothing stands in the way of."""
         return AsyncMemory(self.direct)
 
     def look(self) -> psycopg.Connection[Any]:
-        """A session of the superuser in the database."""
         return self.server.admin(str(self._database.database))
 
     @property
@@ -89,6 +103,24 @@ def stage(folder: Path, *, on_small_disk: bool = False) -> Iterator[Stage]:
             yield made
         finally:
             made.server.kill()
+
+
+class SharedStage:
+    """A database of a server that others use, too: only the way to it can be broken."""
+
+    def __init__(self, database: Lakebase, admin_dsn: str, proxy: Proxy) -> None:
+        self.proxy = proxy
+        self._database = database
+        self._admin_dsn = admin_dsn
+
+    def memory(self) -> AsyncMemory:
+        return AsyncMemory(self.proxy.target, **POOL)  # type: ignore[arg-type]
+
+    def sound_memory(self) -> AsyncMemory:
+        return AsyncMemory(self._database)
+
+    def look(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(make_conninfo(self._admin_dsn, dbname=str(self._database.database)))
 
 
 class CloudStage:
