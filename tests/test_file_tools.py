@@ -203,7 +203,7 @@ async def test_the_sdk_runs_the_tool_for_a_sync_memory(memory: AsyncMemory) -> N
 names = st.sampled_from(["a", "b"])
 paths = names.map("/memories/{}".format)
 lines = st.text(alphabet="xy", min_size=1, max_size=3)
-# A carriage return within a line is shown as an escape, for it can pass for the end of the line. And where the last line
+# A carriage return within a line is shown as an escape, for it can pass for the end of it. And where the last line
 # is blank, the SDK's own tool loses it with an insertion.
 file_texts = (
     st.lists(st.sampled_from(["x", "y", "\n", "\r\n"]), max_size=9)

@@ -86,10 +86,7 @@ class Redactor(Protocol):
     """Takes out of texts what is not to be stored, such as :class:`lakemem.PatternRedactor`."""
 
     def redact(self, text: str) -> str:
-        """Return the text without it. It may block; lakemem never calls it on an event loop.
-
-        What it returns it must return unchanged when it is given that again.
-        """
+        """Return the text without it. It may block; lakemem never calls it on an event loop."""
         ...
 
 

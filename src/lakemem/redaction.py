@@ -77,13 +77,14 @@ class _Grouped:
     Attributes:
         run: matches groups with one separator between them.
         group: matches one group.
-        most: characters that it has at the most, without separators.
+        most, most_groups: characters that it has at the most, without separators, and groups.
     """
 
     name: str
     run: re.Pattern[str]
     group: re.Pattern[str]
     most: int
+    most_groups: int
     is_one: Callable[[str], bool]
 
     def applied(self, text: str) -> str:
@@ -103,7 +104,7 @@ class _Grouped:
     def _last_of_one(self, run: str, groups: list[tuple[int, int]], first: int) -> int:
         """Behind which group one ends that begins with the first; 0 where none begins there."""
         compact = ""
-        for number in range(first, len(groups)):
+        for number in range(first, min(first + self.most_groups, len(groups))):
             start, end = groups[number]
             if len(compact) + end - start > self.most:
                 break
@@ -160,13 +161,14 @@ _RULES: tuple[_Rule, ...] = (
         re.compile(r"(?<![^\W_])[A-Za-z0-9]++(?: [A-Za-z0-9]++)*+"),
         re.compile(r"[A-Za-z0-9]+"),
         34,
+        9,
         _is_iban,
     ),
     _Grouped(
-        "card number", re.compile(r"(?<![\w.])[0-9]++(?:[ -][0-9]++)*+(?!\w)"), re.compile(r"[0-9]+"), 19, _is_card
+        "card number", re.compile(r"(?<![\w.])[0-9]++(?:[ -][0-9]++)*+(?!\w)"), re.compile(r"[0-9]+"), 19, 5, _is_card
     ),
     _Shape("phone", re.compile(r"(?<![\w+])(?:\+|00)[1-9](?:[ ()./-]{0,2}\d){6,14}(?!\w)")),
-    _Shape("phone", re.compile(r"(?<![\w.-])(?:\([0-9]{3}\) ?|[0-9]{3}[ .-])[0-9]{3}[ .-][0-9]{4}(?![\w-])")),
+    _Shape("phone", re.compile(r"(?:\([0-9]{3}\) ?|(?<![\w.-])[0-9]{3}[ .-])[0-9]{3}[ .-][0-9]{4}(?![\w-])")),
 )
 CATEGORIES: tuple[Category, ...] = get_args(Category)
 
