@@ -234,17 +234,29 @@ class Imported:
         threads: threads that were not there.
         items: items that were not there.
         memories: versions of memories that were not there, or were still current here and no more in the archive.
+        usage: what runs of agents used, where that was not there.
+        checkpoints: checkpoints that were not there, with all that they consist of.
+        runs: runs that were not there.
+        run_events: events of runs that were not there.
     """
 
     threads: int = 0
     items: int = 0
     memories: int = 0
+    usage: int = 0
+    checkpoints: int = 0
+    runs: int = 0
+    run_events: int = 0
 
     def __add__(self, other: Imported) -> Imported:
         return Imported(
             threads=self.threads + other.threads,
             items=self.items + other.items,
             memories=self.memories + other.memories,
+            usage=self.usage + other.usage,
+            checkpoints=self.checkpoints + other.checkpoints,
+            runs=self.runs + other.runs,
+            run_events=self.run_events + other.run_events,
         )
 
 
@@ -374,28 +386,6 @@ class DuplicatePolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Consolidation:
-    """How memories are made fewer that say as much, and which count for less. No model is asked.
-
-    Attributes:
-        duplicates: what counts as the same; facts whose keys were made of their content are merged into the oldest of
-            those that say it. None to merge nothing.
-        half_life: seconds after which a memory is half as important; None for memories that stay as important as they
-            are. Age is counted from when it happened, or where it was changed since, from when it was saved.
-        max_facts: how many facts an owner keeps: beyond it, the least important and then the oldest are closed, as if
-            they were deleted; None for all.
-        max_turns: the same for the turns of conversations.
-        erase: remove what is beyond a cap with all its versions, for good.
-    """
-
-    duplicates: DuplicatePolicy | None = DuplicatePolicy()
-    half_life: float | None = None
-    max_facts: int | None = None
-    max_turns: int | None = None
-    erase: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Consolidated:
     """What a consolidation did, or for a dry run, would do.
 
@@ -404,12 +394,18 @@ class Consolidated:
         merged: facts that were closed, since an older one says the same.
         decayed: memories whose importance has followed their age.
         closed: memories that were beyond a cap.
+        candidates: pairs of facts that a matcher was asked about.
+        dropped: what it said of others, which does not count.
+        failed: questions to it that failed, or were not answered in time. After three in a row it is not asked again.
     """
 
     owners: int = 0
     merged: int = 0
     decayed: int = 0
     closed: int = 0
+    candidates: int = 0
+    dropped: int = 0
+    failed: int = 0
 
 
 SearchArm: TypeAlias = Literal["dense", "lexical"]
@@ -540,10 +536,10 @@ class SourceTurn:
 
 @dataclass(frozen=True, slots=True)
 class KnownMemory:
-    """What is known already, as an extractor sees it.
+    """What is known already, as an extractor or a matcher sees it.
 
     Attributes:
-        id: a small number, by which a proposal names it.
+        id: a small number, by which an answer names it.
         text: the fact.
         subject: what it is about, such as ``user.employer``, if it has one.
         occurred_at: when it happened, if that is known.

@@ -44,4 +44,4 @@ async def _run(memory: AsyncMemory, user: AsyncScopedMemory, run_id: str, said: 
     assert await memory._storage.run(claim) is not None
     at = running.Position(owner=user.owner, run_id=run_id, attempt=1, last_sequence=-1)
     ending = running.Ending(outcome="completed", output=f'["{said}"]') if ends else None
-    await memory._storage.run(running.append(at, [f'{{"delta": "{said}"}}'], lease=60, ending=ending))
+    await memory._storage.run(running.append(at, [f'{{"delta":"{said}"}}'], lease=60, ending=ending))

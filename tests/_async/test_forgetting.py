@@ -501,8 +501,9 @@ async def test_writers_at_full_speed_are_erased_whole_or_come_after(
 async def test_a_crash_in_the_middle_leaves_everything(
     memory: AsyncMemory, target: Lakebase, alice: AsyncScopedMemory, admin_dsn: str
 ) -> None:
-    before = await fill_all(memory, target, alice, SAID)
+    await fill_all(memory, target, alice, SAID)
     everything = [record async for record in alice.export()]
+    before = await alice.residue()
 
     def kill() -> None:
         with as_superuser(admin_dsn, target) as connection:

@@ -45,4 +45,4 @@ def _run(memory: Memory, user: ScopedMemory, run_id: str, said: str, *, ends: bo
     assert memory._storage.run(claim) is not None
     at = running.Position(owner=user.owner, run_id=run_id, attempt=1, last_sequence=-1)
     ending = running.Ending(outcome="completed", output=f'["{said}"]') if ends else None
-    memory._storage.run(running.append(at, [f'{{"delta": "{said}"}}'], lease=60, ending=ending))
+    memory._storage.run(running.append(at, [f'{{"delta":"{said}"}}'], lease=60, ending=ending))

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lakemem import ConflictError, Imported, InvalidInputError, Lakebase, Memory, ScopedMemory
-from lakemem.operations import archive
+from lakemem.operations import archive_lines as archive
 from lakemem.testing import DatabaseFactory
 from tests.support.embedders import TopicEmbedder
 from tests.support.rows import Rows

@@ -492,8 +492,9 @@ def test_writers_at_full_speed_are_erased_whole_or_come_after(alice: ScopedMemor
 def test_a_crash_in_the_middle_leaves_everything(
     memory: Memory, target: Lakebase, alice: ScopedMemory, admin_dsn: str
 ) -> None:
-    before = fill_all(memory, target, alice, SAID)
+    fill_all(memory, target, alice, SAID)
     everything = [record for record in alice.export()]
+    before = alice.residue()
 
     def kill() -> None:
         with as_superuser(admin_dsn, target) as connection:

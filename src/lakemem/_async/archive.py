@@ -8,8 +8,8 @@ from typing import Any
 from lakemem._async.database import AsyncStorage
 from lakemem._async.embeddings import AsyncEmbeddings
 from lakemem.errors import ConflictError
-from lakemem.operations import archive, jobs, transcripts
-from lakemem.operations.archive import Record
+from lakemem.operations import archive, archive_work, forgetting, jobs, transcripts
+from lakemem.operations.archive_lines import Record, batches, rows_of
 from lakemem.operations.jobs import Unembedded
 from lakemem.types import Imported
 
@@ -40,10 +40,23 @@ class AsyncArchive:
                 yield record
             place = batch.end
 
+    async def work(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield what agents have left: usage, checkpoints, runs."""
+        for kind in archive_work.KINDS:
+            after = kind.beginning
+            while records := await self._storage.run(archive_work.export(self._owner, kind, after)):
+                for record in records:
+                    yield record
+                after = archive_work.place_of(kind, records[-1])
+
+    async def note(self) -> None:
+        """Write to the audit log that all was taken out."""
+        await self._storage.run(forgetting.note(self._owner, "export"))
+
     async def put(self, lines: Iterable[str | Record]) -> Imported:
         """Store what is not there yet, batch by batch, and then the vectors that are missing."""
         imported = Imported()
-        for rows in archive.batches(archive.rows_of(lines)):
+        for rows in batches(rows_of(lines)):
             try:
                 imported += await self._storage.run(archive.write(self._owner, rows))
             except ConflictError:

@@ -99,10 +99,14 @@ class AsyncScopedMemory(AsyncRemembering):
             StorageUnavailableError: memory is down. :func:`~lakemem.degrading` does not answer in its place.
         """
         archive = AsyncArchive(self._storage, self._embeddings, self._owner)
+        if thread_id is None:
+            await archive.note()
         async for record in archive.threads(thread_id):
             yield record
         if thread_id is None:
             async for record in archive.memories(vectors=vectors):
+                yield record
+            async for record in archive.work():
                 yield record
 
     async def import_archive(self, lines: Iterable[str | Mapping[str, Any]]) -> Imported:

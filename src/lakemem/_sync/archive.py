@@ -9,8 +9,8 @@ from typing import Any
 from lakemem._sync.database import Storage
 from lakemem._sync.embeddings import Embeddings
 from lakemem.errors import ConflictError
-from lakemem.operations import archive, jobs, transcripts
-from lakemem.operations.archive import Record
+from lakemem.operations import archive, archive_work, forgetting, jobs, transcripts
+from lakemem.operations.archive_lines import Record, batches, rows_of
 from lakemem.operations.jobs import Unembedded
 from lakemem.types import Imported
 
@@ -41,10 +41,23 @@ class Archive:
                 yield record
             place = batch.end
 
+    def work(self) -> Iterator[dict[str, Any]]:
+        """Yield what agents have left: usage, checkpoints, runs."""
+        for kind in archive_work.KINDS:
+            after = kind.beginning
+            while records := self._storage.run(archive_work.export(self._owner, kind, after)):
+                for record in records:
+                    yield record
+                after = archive_work.place_of(kind, records[-1])
+
+    def note(self) -> None:
+        """Write to the audit log that all was taken out."""
+        self._storage.run(forgetting.note(self._owner, "export"))
+
     def put(self, lines: Iterable[str | Record]) -> Imported:
         """Store what is not there yet, batch by batch, and then the vectors that are missing."""
         imported = Imported()
-        for rows in archive.batches(archive.rows_of(lines)):
+        for rows in batches(rows_of(lines)):
             try:
                 imported += self._storage.run(archive.write(self._owner, rows))
             except ConflictError:

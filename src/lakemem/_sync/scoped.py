@@ -100,10 +100,14 @@ class ScopedMemory(Remembering):
             StorageUnavailableError: memory is down. :func:`~lakemem.degrading` does not answer in its place.
         """
         archive = Archive(self._storage, self._embeddings, self._owner)
+        if thread_id is None:
+            archive.note()
         for record in archive.threads(thread_id):
             yield record
         if thread_id is None:
             for record in archive.memories(vectors=vectors):
+                yield record
+            for record in archive.work():
                 yield record
 
     def import_archive(self, lines: Iterable[str | Mapping[str, Any]]) -> Imported:
