@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 PEERS := .venv-peers
 OLDEST := .venv-oldest
 
-.PHONY: demo test test-16 test-emulator test-peers test-oldest soak bench-short-term bench-long-term bench-runs lint generate lock docs clean
+.PHONY: demo test test-16 test-emulator test-peers test-oldest test-faults soak bench-short-term bench-long-term bench-runs lint generate lock docs clean
 
 demo: $(STAMP)
 	$(BIN)/lakemem demo $(ARGS)
@@ -24,7 +24,13 @@ test-16: $(STAMP)
 test-emulator: $(STAMP)
 	$(BIN)/pytest tests/emulator tests/databricks $(ARGS)
 
+# Rounds of faults, and what became of all that was acknowledged. ROUNDS=3000 for more of them, ARGS="--seed 7" to
+# repeat some.
+test-faults: $(STAMP)
+	$(BIN)/python -W ignore -m tests.faults $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+
 # Short-lived tokens under load, beside the Databricks packages' pool where `make test-peers` has installed it.
+# Two minutes; ARGS=--hour makes it an hour.
 soak: $(STAMP)
 	$(BIN)/python benchmarks/soak.py $(ARGS)
 
