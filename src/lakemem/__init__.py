@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from lakemem._sync.runs import Runs as Runs
     from lakemem._sync.scoped import ScopedMemory as ScopedMemory
     from lakemem._sync.threads import Thread as Thread
+    from lakemem.consolidation import Consolidation as Consolidation
+    from lakemem.consolidation import MatchPolicy as MatchPolicy
     from lakemem.context import resolve_context as resolve_context
     from lakemem.context import resolve_thread_id as resolve_thread_id
     from lakemem.context import resolve_user_id as resolve_user_id
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from lakemem.errors import InvalidInputError as InvalidInputError
     from lakemem.errors import LakememError as LakememError
     from lakemem.errors import LeaseLostError as LeaseLostError
+    from lakemem.errors import MatchingError as MatchingError
     from lakemem.errors import MemoryNotFoundError as MemoryNotFoundError
     from lakemem.errors import MissingExtraError as MissingExtraError
     from lakemem.errors import NotFoundError as NotFoundError
@@ -68,6 +71,7 @@ if TYPE_CHECKING:
     from lakemem.protocols import Embedder as Embedder
     from lakemem.protocols import Extractor as Extractor
     from lakemem.protocols import LongTermMemory as LongTermMemory
+    from lakemem.protocols import Matcher as Matcher
     from lakemem.protocols import Redactor as Redactor
     from lakemem.protocols import Reranker as Reranker
     from lakemem.protocols import ShortTermMemory as ShortTermMemory
@@ -84,7 +88,6 @@ if TYPE_CHECKING:
     from lakemem.running.runner import AsyncRunner as AsyncRunner
     from lakemem.target import Lakebase as Lakebase
     from lakemem.types import Consolidated as Consolidated
-    from lakemem.types import Consolidation as Consolidation
     from lakemem.types import Credential as Credential
     from lakemem.types import DeadJob as DeadJob
     from lakemem.types import DuplicatePolicy as DuplicatePolicy
@@ -132,6 +135,7 @@ _ROOMS = {
     "lakemem._sync.runs": ("Runs",),
     "lakemem._sync.scoped": ("ScopedMemory",),
     "lakemem._sync.threads": ("Thread",),
+    "lakemem.consolidation": ("Consolidation", "MatchPolicy"),
     "lakemem.context": ("resolve_context", "resolve_thread_id", "resolve_user_id"),
     "lakemem.credentials": ("CachedCredentials",),
     "lakemem.degradation": ("degrading",),
@@ -156,6 +160,7 @@ _ROOMS = {
         "DimensionMismatchError",
         "EmbedderUnavailableError",
         "ExtractionError",
+        "MatchingError",
         "GuardError",
         "RunError",
         "CursorExpiredError",
@@ -177,6 +182,7 @@ _ROOMS = {
         "Embedder",
         "Extractor",
         "LongTermMemory",
+        "Matcher",
         "Redactor",
         "Reranker",
         "ShortTermMemory",
@@ -215,7 +221,6 @@ _ROOMS = {
         "Turn",
         "Worked",
         "Consolidated",
-        "Consolidation",
     ),
     "lakemem.windows": ("Window", "estimate_tokens"),
 }

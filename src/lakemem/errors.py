@@ -150,6 +150,18 @@ class ExtractionError(LakememError):
         self.error = error
 
 
+class MatchingError(LakememError):
+    """A matcher failed, was late, or returned something that is not a list of pairs.
+
+    Attributes:
+        error: the name of the class of what it failed with.
+    """
+
+    def __init__(self, message: str, *, error: str = "MatchingError") -> None:
+        super().__init__(message)
+        self.error = error
+
+
 class GuardError(LakememError):
     """A redactor or a policy failed, or was late, so that nobody knows what may be stored. Nothing was written."""
 

@@ -73,6 +73,19 @@ class Extractor(Protocol):
 
 
 @runtime_checkable
+class Matcher(Protocol):
+    """Finds the facts that say the same in other words.
+
+    It names facts by the small numbers that it was shown. What it says only counts for pairs that are alike to begin
+    with, so it may be a model that errs.
+    """
+
+    def match(self, facts: Sequence[KnownMemory]) -> Sequence[tuple[int, int]]:
+        """Return the pairs of ids that say the same. It may block; lakemem never calls it on an event loop."""
+        ...
+
+
+@runtime_checkable
 class Reranker(Protocol):
     """Looks once more at what a search found, such as a cross-encoder does."""
 

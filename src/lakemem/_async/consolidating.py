@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import get_args
 
 from lakemem._async.database import AsyncStorage
+from lakemem._async.matching import AsyncMatching
+from lakemem.consolidation import Consolidation, checked_policy
+from lakemem.errors import MatchingError
 from lakemem.operations import Operation, consolidating, maintenance
-from lakemem.types import Consolidated, Consolidation, MemoryKind
+from lakemem.operations.consolidating import Address, Candidate
+from lakemem.types import Consolidated, MemoryKind
+
+logger = logging.getLogger("lakemem")
+
+MAX_FAILURES = 3
+"""Of a matcher in a row: after these it is not asked again."""
 
 
 class AsyncConsolidating:
@@ -30,10 +40,11 @@ class AsyncConsolidating:
         progress: Callable[[Consolidated], None] | None,
     ) -> None:
         self._storage = storage
-        self._policy = consolidating.check(Consolidation() if policy is None else policy)
+        self._policy = checked_policy(Consolidation() if policy is None else policy)
         self._dry_run = dry_run
         self._progress = progress
         self._done = Consolidated()
+        self._failures = 0
 
     async def everybody(self) -> Consolidated:
         """Follow the policy through the memories of all owners."""
@@ -47,6 +58,8 @@ class AsyncConsolidating:
     async def owner(self, owner: str) -> Consolidated:
         """Follow it through the memories of one owner: first what is merged is gone, then the caps count."""
         merged = await self._merge(owner)
+        if self._policy.matches is not None and self._failures < MAX_FAILURES:
+            await self._match(owner, AsyncMatching(self._storage, self._policy.matches))
         await self._decay(owner)
         for kind in get_args(MemoryKind):
             await self._cut(owner, kind, gone=merged if self._dry_run and kind == "fact" else 0)
@@ -69,6 +82,33 @@ class AsyncConsolidating:
             if not merged:
                 break  # Somebody is writing to what is left.
         return total
+
+    async def _match(self, owner: str, matching: AsyncMatching) -> None:
+        candidates = await matching.candidates(owner)
+        if self._dry_run:
+            self._count(candidates=len(candidates))
+            return
+        while candidates and self._failures < MAX_FAILURES:
+            asked, rest = candidates[: consolidating.ASKED], candidates[consolidating.ASKED :]
+            gone = await self._ask(owner, matching, asked)
+            candidates = [each for each in rest if gone.isdisjoint(each.twin.addresses)]
+
+    async def _ask(self, owner: str, matching: AsyncMatching, asked: Sequence[Candidate]) -> set[Address]:
+        """Merge what the matcher confirms, and return what has gone by that. One that fails changes nothing."""
+        question = consolidating.question(asked)
+        try:
+            answer = await matching.ask(question)
+        except MatchingError as error:
+            self._failures += 1
+            logger.warning("the matcher failed with %s: what it was asked about stays as it is", error.error)
+            self._count(candidates=len(asked), failed=1)
+            return set()
+        self._failures = 0
+        said = [twin for pair, twin in question.twins.items() if pair in answer.matches]
+        pairs = consolidating.into_what_stays(said)
+        merged = await self._storage.run(consolidating.merge(owner, pairs)) if pairs else 0
+        self._count(merged=merged, candidates=len(asked), dropped=answer.dropped)
+        return {pair.addresses[1] for pair in pairs}
 
     async def _decay(self, owner: str) -> None:
         if self._policy.half_life is not None:
@@ -95,14 +135,7 @@ class AsyncConsolidating:
             if self._dry_run:
                 return
 
-    def _count(self, *, owners: int = 0, merged: int = 0, decayed: int = 0, closed: int = 0) -> None:
-        so_far = self._done
-        self._done = replace(
-            so_far,
-            owners=so_far.owners + owners,
-            merged=so_far.merged + merged,
-            decayed=so_far.decayed + decayed,
-            closed=so_far.closed + closed,
-        )
+    def _count(self, **more: int) -> None:
+        self._done = replace(self._done, **{name: getattr(self._done, name) + count for name, count in more.items()})
         if self._progress is not None:
             self._progress(self._done)

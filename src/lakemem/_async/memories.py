@@ -11,8 +11,9 @@ from lakemem._async.database import AsyncStorage
 from lakemem._async.embeddings import AsyncEmbeddings
 from lakemem._async.guarding import UNGUARDED, AsyncGuarding
 from lakemem._async.recall import AsyncRecall
+from lakemem.consolidation import Consolidation
 from lakemem.operations import jobs, memories, quarantine, versions
-from lakemem.types import Consolidated, Consolidation, DuplicatePolicy, MemoryKind, MemoryRecord, Trust
+from lakemem.types import Consolidated, DuplicatePolicy, MemoryKind, MemoryRecord, Trust
 
 _UNCHANGED: Any = object()
 _DUPLICATES = DuplicatePolicy()

@@ -10,7 +10,7 @@ SELECT owner FROM {schema}.memories WHERE owner > %(after_owner)s AND valid_to I
 
 -- name: twins
 -- Facts that say the same as an older one, by the rule of a save. Only keys that were made of the content are looked
--- at: one that somebody chose stands for one memory, whatever others say. The UUIDs of contents are of version 5.
+-- at: one that somebody chose stands for one memory, whatever others say.
 WITH facts AS MATERIALIZED (
     SELECT
         m.namespace, m.key, m.version, m.valid_from, m.occurred_at, m.metadata, m.content_hash,
@@ -18,7 +18,7 @@ WITH facts AS MATERIALIZED (
         coalesce(phrase.stems, phrase.words) AS stems
     FROM {schema}.memories AS m {phrase}
     WHERE m.owner = %(owner)s AND m.valid_to IS NULL AND {alive} AND m.kind = 'fact'
-        AND m.key ~ '^[0-9a-f]{{8}}-[0-9a-f]{{4}}-5[0-9a-f]{{3}}-[89ab][0-9a-f]{{3}}-[0-9a-f]{{12}}$'
+        AND {keyed_by_content}
 ), alike AS MATERIALIZED (
     SELECT
         kept.namespace, kept.key, kept.version, twin.key AS twin_key, twin.version AS twin_version, kept.valid_from,
@@ -50,6 +50,60 @@ SELECT DISTINCT ON (namespace, twin_key) namespace, key, version, twin_key, twin
 FROM twins
 WHERE NOT EXISTS (SELECT FROM twins AS other WHERE other.namespace = twins.namespace AND other.twin_key = twins.key)
 ORDER BY namespace, twin_key, valid_from, key
+LIMIT %(limit)s;
+
+-- name: newest
+-- The facts for which candidates are looked for.
+SELECT m.namespace, m.key
+FROM {schema}.memories AS m
+WHERE m.owner = %(owner)s AND m.valid_to IS NULL AND {alive} AND m.kind = 'fact' AND {keyed_by_content}
+    AND (%(since)s::timestamptz IS NULL OR m.valid_from >= %(since)s)
+ORDER BY m.valid_from DESC, m.key DESC, m.namespace
+LIMIT %(limit)s;
+
+-- name: candidates
+-- Each of the given facts with older ones that a matcher is asked about: vectors are compared first, and only of what
+-- is so similar it is read whether one could stand for the other, as for twins.
+WITH facts AS MATERIALIZED (
+    SELECT
+        m.namespace, m.key, m.version, m.valid_from, m.trust, m.embedding, m.embedding_model, m.next_embedding,
+        m.next_embedding_model
+    FROM {schema}.memories AS m
+    WHERE m.owner = %(owner)s AND m.valid_to IS NULL AND {alive} AND m.kind = 'fact' AND {keyed_by_content}
+), given AS MATERIALIZED (
+    SELECT facts.*
+    FROM unnest(%(namespaces)s::text[], %(keys)s::text[]) AS given (namespace, key)
+        JOIN facts ON facts.namespace = given.namespace::text[] AND facts.key = given.key
+), alike AS MATERIALIZED (
+    SELECT
+        kept.namespace, kept.key, kept.version, twin.key AS twin_key, twin.version AS twin_version, kept.valid_from,
+        twin.valid_from AS twin_valid_from
+    FROM given AS twin JOIN facts AS kept
+        ON kept.namespace = twin.namespace AND kept.trust = twin.trust
+        AND (twin.valid_from, twin.key) > (kept.valid_from, kept.key)
+    WHERE coalesce(
+        CASE
+            WHEN kept.embedding_model = twin.embedding_model
+                THEN -(kept.embedding OPERATOR({vector}.<#>) twin.embedding)
+            WHEN kept.next_embedding_model = twin.next_embedding_model
+                THEN -(kept.next_embedding OPERATOR({vector}.<#>) twin.next_embedding)
+        END >= %(similarity)s::float8, false
+    )
+)
+SELECT
+    alike.namespace, alike.key, alike.version, alike.twin_key, alike.twin_version, k.text, k.occurred_at, t.text,
+    t.occurred_at
+FROM alike
+    JOIN {schema}.memories AS k ON k.owner = %(owner)s AND k.key = alike.key AND k.version = alike.version
+        AND k.namespace = alike.namespace
+    JOIN {schema}.memories AS t ON t.owner = %(owner)s AND t.key = alike.twin_key
+        AND t.version = alike.twin_version AND t.namespace = alike.namespace
+-- The one that goes must not say anything beside its text.
+WHERE k.metadata @> t.metadata AND (t.value::text = to_json(t.text)::text OR t.content_hash = k.content_hash)
+    AND (t.occurred_at IS NULL OR coalesce(t.occurred_at = k.occurred_at, false))
+    AND greatest(length(k.text), length(t.text)) <= %(max_characters)s::int
+-- The oldest of those that could stay comes last, as the newest of those that could go comes first.
+ORDER BY alike.twin_valid_from DESC, alike.twin_key DESC, alike.valid_from DESC, alike.key DESC
 LIMIT %(limit)s;
 
 -- name: merge

@@ -3,13 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import get_args
 
 from lakemem._sync.database import Storage
+from lakemem._sync.matching import Matching
+from lakemem.consolidation import Consolidation, checked_policy
+from lakemem.errors import MatchingError
 from lakemem.operations import Operation, consolidating, maintenance
-from lakemem.types import Consolidated, Consolidation, MemoryKind
+from lakemem.operations.consolidating import Address, Candidate
+from lakemem.types import Consolidated, MemoryKind
+
+logger = logging.getLogger("lakemem")
+
+MAX_FAILURES = 3
+"""Of a matcher in a row: after these it is not asked again."""
 
 
 class Consolidating:
@@ -31,10 +41,11 @@ class Consolidating:
         progress: Callable[[Consolidated], None] | None,
     ) -> None:
         self._storage = storage
-        self._policy = consolidating.check(Consolidation() if policy is None else policy)
+        self._policy = checked_policy(Consolidation() if policy is None else policy)
         self._dry_run = dry_run
         self._progress = progress
         self._done = Consolidated()
+        self._failures = 0
 
     def everybody(self) -> Consolidated:
         """Follow the policy through the memories of all owners."""
@@ -48,6 +59,8 @@ class Consolidating:
     def owner(self, owner: str) -> Consolidated:
         """Follow it through the memories of one owner: first what is merged is gone, then the caps count."""
         merged = self._merge(owner)
+        if self._policy.matches is not None and self._failures < MAX_FAILURES:
+            self._match(owner, Matching(self._storage, self._policy.matches))
         self._decay(owner)
         for kind in get_args(MemoryKind):
             self._cut(owner, kind, gone=merged if self._dry_run and kind == "fact" else 0)
@@ -70,6 +83,33 @@ class Consolidating:
             if not merged:
                 break  # Somebody is writing to what is left.
         return total
+
+    def _match(self, owner: str, matching: Matching) -> None:
+        candidates = matching.candidates(owner)
+        if self._dry_run:
+            self._count(candidates=len(candidates))
+            return
+        while candidates and self._failures < MAX_FAILURES:
+            asked, rest = candidates[: consolidating.ASKED], candidates[consolidating.ASKED :]
+            gone = self._ask(owner, matching, asked)
+            candidates = [each for each in rest if gone.isdisjoint(each.twin.addresses)]
+
+    def _ask(self, owner: str, matching: Matching, asked: Sequence[Candidate]) -> set[Address]:
+        """Merge what the matcher confirms, and return what has gone by that. One that fails changes nothing."""
+        question = consolidating.question(asked)
+        try:
+            answer = matching.ask(question)
+        except MatchingError as error:
+            self._failures += 1
+            logger.warning("the matcher failed with %s: what it was asked about stays as it is", error.error)
+            self._count(candidates=len(asked), failed=1)
+            return set()
+        self._failures = 0
+        said = [twin for pair, twin in question.twins.items() if pair in answer.matches]
+        pairs = consolidating.into_what_stays(said)
+        merged = self._storage.run(consolidating.merge(owner, pairs)) if pairs else 0
+        self._count(merged=merged, candidates=len(asked), dropped=answer.dropped)
+        return {pair.addresses[1] for pair in pairs}
 
     def _decay(self, owner: str) -> None:
         if self._policy.half_life is not None:
@@ -96,14 +136,7 @@ class Consolidating:
             if self._dry_run:
                 return
 
-    def _count(self, *, owners: int = 0, merged: int = 0, decayed: int = 0, closed: int = 0) -> None:
-        so_far = self._done
-        self._done = replace(
-            so_far,
-            owners=so_far.owners + owners,
-            merged=so_far.merged + merged,
-            decayed=so_far.decayed + decayed,
-            closed=so_far.closed + closed,
-        )
+    def _count(self, **more: int) -> None:
+        self._done = replace(self._done, **{name: getattr(self._done, name) + count for name, count in more.items()})
         if self._progress is not None:
             self._progress(self._done)

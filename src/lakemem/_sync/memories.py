@@ -12,8 +12,9 @@ from lakemem._sync.database import Storage
 from lakemem._sync.embeddings import Embeddings
 from lakemem._sync.guarding import UNGUARDED, Guarding
 from lakemem._sync.recall import Recall
+from lakemem.consolidation import Consolidation
 from lakemem.operations import jobs, memories, quarantine, versions
-from lakemem.types import Consolidated, Consolidation, DuplicatePolicy, MemoryKind, MemoryRecord, Trust
+from lakemem.types import Consolidated, DuplicatePolicy, MemoryKind, MemoryRecord, Trust
 
 _UNCHANGED: Any = object()
 _DUPLICATES = DuplicatePolicy()

@@ -16,12 +16,13 @@ from lakemem._sync.reembedding import Reembedding
 from lakemem._sync.scoped import ScopedMemory
 from lakemem._sync.sweeping import Sweep
 from lakemem.connecting import connector_for
+from lakemem.consolidation import Consolidation
 from lakemem.guarding import Guard
 from lakemem.protocols import CredentialProvider, Embedder, Extractor
 from lakemem.schema import schema_name
 from lakemem.scopes import Scope, scope_owner, user_owner
 from lakemem.target import Lakebase, is_deployed
-from lakemem.types import Consolidated, Consolidation, Health, Reembedded, Retention, Swept
+from lakemem.types import Consolidated, Health, Reembedded, Retention, Swept
 
 
 class Memory:

@@ -1,20 +1,16 @@
-"""Facts from conversations, by a model behind any endpoint that speaks OpenAI's chat completions.
-
-Source: https://platform.openai.com/docs/guides/structured-outputs
-"""
+"""Facts from conversations, by a model behind any endpoint that speaks OpenAI's chat completions."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from lakemem.errors import ConfigurationError, ExtractionError, InvalidInputError, MissingExtraError
+from lakemem.errors import ExtractionError
 from lakemem.extraction import MAX_FACTS
 from lakemem.fencing import data_line
+from lakemem.integrations.openai_lists import OpenAILists
 from lakemem.types import KnownMemory, Proposal, SourceTurn
-from lakemem.validation import check_seconds
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -70,7 +66,6 @@ SCHEMA = {
     "required": ["facts"],
     "additionalProperties": False,
 }
-_FORMAT = {"type": "json_schema", "json_schema": {"name": "facts", "strict": True, "schema": SCHEMA}}
 
 
 class OpenAIExtractor:
@@ -102,12 +97,19 @@ class OpenAIExtractor:
         structured: bool = True,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        if check_seconds("deadline", deadline) is None:
-            raise InvalidInputError("deadline must be a number of seconds, not None")
         self.model = model
-        self._client: Any = _default_client() if client is None else client
-        self._instructions = INSTRUCTIONS if instructions is None else instructions
-        self._options = {"timeout": deadline, **({"response_format": _FORMAT} if structured else {}), **(options or {})}
+        self._lists = OpenAILists(
+            client,
+            asker="extractor",
+            error=ExtractionError,
+            model=model,
+            name="facts",
+            schema=SCHEMA,
+            deadline=deadline,
+            instructions=INSTRUCTIONS if instructions is None else instructions,
+            structured=structured,
+            options=options,
+        )
 
     def extract(self, turns: Sequence[SourceTurn], known: Sequence[KnownMemory]) -> list[Proposal]:
         """Return what the model proposes.
@@ -115,15 +117,7 @@ class OpenAIExtractor:
         Raises:
             ExtractionError: it answered with something that is not a JSON object with a list of facts.
         """
-        answer = self._client.chat.completions.create(
-            model=self.model,
-            messages=[
-                {"role": "system", "content": self._instructions},
-                {"role": "user", "content": conversation(turns, known)},
-            ],
-            **self._options,
-        )
-        return [_proposal(fact) for fact in _facts(_text_of(answer))]
+        return [_proposal(fact) for fact in self._lists.ask(conversation(turns, known))]
 
 
 def conversation(turns: Sequence[SourceTurn], known: Sequence[KnownMemory]) -> str:
@@ -147,32 +141,6 @@ def conversation(turns: Sequence[SourceTurn], known: Sequence[KnownMemory]) -> s
 
 def _time(moment: datetime | None) -> dict[str, str]:
     return {} if moment is None else {"at": moment.isoformat(timespec="minutes")}
-
-
-def _text_of(answer: Any) -> str:
-    """The text of the first choice. Some endpoints give it in parts."""
-    content = answer.choices[0].message.content if answer.choices else None
-    if isinstance(content, list):
-        parts = (part.get("text") if isinstance(part, Mapping) else getattr(part, "text", None) for part in content)
-        content = "".join(part for part in parts if isinstance(part, str))
-    if not isinstance(content, str) or not content.strip():
-        raise ExtractionError("the model gave no answer; it may have refused, or run out of tokens")
-    return content
-
-
-def _facts(text: str) -> list[Any]:
-    """The list of facts in an answer, also where an endpoint that knows no schemas has words around it."""
-    decoder = json.JSONDecoder()
-    start = text.find("{")
-    while start >= 0:
-        try:
-            found, _ = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            found = None
-        if isinstance(found, dict) and isinstance(found.get("facts"), list):
-            return list(found["facts"])
-        start = text.find("{", start + 1)
-    raise ExtractionError("the model did not answer with a JSON object that has a list of facts")
 
 
 def _proposal(fact: Any) -> Any:
@@ -199,14 +167,3 @@ def _moment(value: Any) -> Any:
     except ValueError:
         return value
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def _default_client() -> OpenAI:
-    try:
-        from openai import OpenAI, OpenAIError
-    except ImportError:
-        raise MissingExtraError("openai-agents", "the OpenAI extractor") from None
-    try:
-        return OpenAI(max_retries=0)
-    except OpenAIError:
-        raise ConfigurationError("the OpenAI extractor has no key: set OPENAI_API_KEY, or give client=") from None

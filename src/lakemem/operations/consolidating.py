@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
 
-from lakemem.errors import InvalidInputError
 from lakemem.operations import Operation
 from lakemem.operations.maintenance import IN_ORDER, MAINTENANCE
 from lakemem.operations.store import namespace_array
-from lakemem.types import Consolidation, MemoryKind
-from lakemem.validation import check_count, check_fraction, check_seconds
+from lakemem.types import KnownMemory, MemoryKind
 
 BATCH = 500
 LEAST_CHANGE = 0.01
 """What importance changes by at the least, so that a consolidation every day does not write every row every day."""
+
+NEWEST = 10_000
+"""Facts of an owner for which candidates are looked for."""
+COMPARED = 200
+"""Of these, how many a statement compares with all others."""
+MAX_CHARACTERS = 1_000
+"""Of a fact that a matcher is shown: it is shown all of it, or nothing."""
+ASKED = 20
+"""Candidates of one question to a matcher."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +36,29 @@ class Twin:
     twin_key: str
     twin_version: int
 
+    @property
+    def addresses(self) -> tuple[Address, Address]:
+        """Of the one that stays, and of the one that is to go."""
+        return (self.namespace, self.key), (self.namespace, self.twin_key)
 
-def check(policy: Consolidation) -> Consolidation:
-    """Return a policy that can be followed.
 
-    Raises:
-        InvalidInputError: one of its numbers cannot be.
-    """
-    if not isinstance(policy, Consolidation):
-        raise InvalidInputError(f"policy must be a Consolidation, not {type(policy).__name__}")
-    check_seconds("half_life", policy.half_life)
-    for name, cap in (("max_facts", policy.max_facts), ("max_turns", policy.max_turns)):
-        if cap is not None:
-            check_count(name, cap)
-    if policy.duplicates is not None:
-        check_fraction("merge", policy.duplicates.merge, least=0)
-    return policy
+Address: TypeAlias = tuple[tuple[str, ...], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Two facts that may say the same, and what each of them says and when it happened."""
+
+    twin: Twin
+    says: tuple[tuple[str, datetime | None], tuple[str, datetime | None]] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a matcher is shown, and what becomes of each pair of numbers that it may name."""
+
+    facts: list[KnownMemory]
+    twins: dict[tuple[int, int], Twin]
 
 
 def next_owner(after: str) -> Operation[str | None]:
@@ -68,6 +84,60 @@ def twins(owner: str, merge: float, limit: int | None = BATCH) -> Operation[list
         fallback=[],
         waits=False,
     )
+
+
+def newest(owner: str, since: datetime | None) -> Operation[list[Address]]:
+    """The newest facts that a matcher may say to be the same as an older one, the newest first."""
+    return Operation(
+        statement="consolidating.newest",
+        owner=owner,
+        parameters={"owner": owner, "since": since, "limit": NEWEST},
+        parse=lambda rows: [(tuple(namespace), key) for namespace, key in rows],
+        fallback=[],
+        waits=False,
+    )
+
+
+def candidates(
+    owner: str, facts: Sequence[Address], similarity: float, limit: int | None
+) -> Operation[list[Candidate]]:
+    """Each of these facts with the older ones that are so similar to it, in the order of :func:`newest`."""
+    return Operation(
+        statement="consolidating.candidates",
+        owner=owner,
+        parameters={
+            "owner": owner,
+            "namespaces": [namespace_array(namespace) for namespace, _ in facts],
+            "keys": [key for _, key in facts],
+            "similarity": similarity,
+            "max_characters": MAX_CHARACTERS,
+            "limit": limit,
+        },
+        parse=lambda rows: [_candidate(*row) for row in rows],
+        fallback=[],
+        waits=False,
+    )
+
+
+def question(asked: Sequence[Candidate]) -> Question:
+    """Show each of the facts once, under a small number."""
+    said = {
+        address: says
+        for candidate in asked
+        for address, says in zip(candidate.twin.addresses, candidate.says, strict=True)
+    }
+    ids = {address: number for number, address in enumerate(said)}
+    return Question(
+        [KnownMemory(ids[address], text, None, occurred_at) for address, (text, occurred_at) in said.items()],
+        {_pair(ids, candidate.twin): candidate.twin for candidate in asked},
+    )
+
+
+def into_what_stays(twins: Sequence[Twin]) -> list[Twin]:
+    """One pair for each that goes, into one that does not go itself: what is only like a twin stays, for that goes."""
+    going = {twin.addresses[1] for twin in twins}
+    staying = [twin for twin in twins if twin.addresses[0] not in going]
+    return list({twin.addresses[1]: twin for twin in reversed(staying)}.values())
 
 
 def merge(owner: str, pairs: Sequence[Twin]) -> Operation[int]:
@@ -130,3 +200,23 @@ def _change(statement: str, owner: str, parameters: dict[str, object]) -> Operat
         writes=True,
         waits=False,
     )
+
+
+def _candidate(
+    namespace: Sequence[str],
+    key: str,
+    version: int,
+    twin_key: str,
+    twin_version: int,
+    text: str,
+    occurred_at: datetime | None,
+    twin_text: str,
+    twin_occurred_at: datetime | None,
+) -> Candidate:
+    twin = Twin(tuple(namespace), key, version, twin_key, twin_version)
+    return Candidate(twin, ((text, occurred_at), (twin_text, twin_occurred_at)))
+
+
+def _pair(ids: Mapping[Address, int], twin: Twin) -> tuple[int, int]:
+    kept, gone = twin.addresses
+    return ids[kept], ids[gone]

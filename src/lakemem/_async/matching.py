@@ -1,0 +1,57 @@
+"""Asking a matcher which facts say the same, beside all that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lakemem._async.database import AsyncStorage
+from lakemem.consolidation import Answer, MatchPolicy, checked
+from lakemem.errors import MatchingError
+from lakemem.operations import consolidating
+from lakemem.operations.consolidating import Address, Candidate
+from lakemem.types import KnownMemory
+from lakemem.waiting import acall_blocking
+
+
+class AsyncMatching:
+    """Looks for candidates, and shows them to a matcher; checks what it says."""
+
+    def __init__(self, storage: AsyncStorage, policy: MatchPolicy) -> None:
+        self._storage = storage
+        self._policy = policy
+
+    async def candidates(self, owner: str) -> list[Candidate]:
+        """Return the newest candidates of an owner; the oldest of these first, so that what stays comes before."""
+        newest = await self._storage.run(consolidating.newest(owner, self._policy.since))
+        found: list[Candidate] = []
+        for start in range(0, len(newest), consolidating.COMPARED):
+            room = self._policy.max_pairs - len(found)
+            if not room:
+                break
+            compared = newest[start : start + consolidating.COMPARED]
+            found += await self._alike(owner, compared, room)
+        return found[::-1]
+
+    async def ask(self, question: consolidating.Question) -> Answer:
+        """Return what holds of the matcher's answer.
+
+        Raises:
+            MatchingError: it failed, was late, or returned no list of pairs.
+        """
+        return checked(await self._said(question.facts), question.twins)
+
+    async def _alike(self, owner: str, compared: Sequence[Address], room: int) -> list[Candidate]:
+        return await self._storage.run(consolidating.candidates(owner, compared, self._policy.similarity, room))
+
+    async def _said(self, facts: Sequence[KnownMemory]) -> object:
+        deadline = self._policy.deadline
+        try:
+            return await acall_blocking(lambda: self._policy.matcher.match(facts), deadline=deadline)
+        except MatchingError:
+            raise
+        except TimeoutError:
+            raise MatchingError(f"the matcher gave no answer within {deadline:g} s", error="TimeoutError") from None
+        except Exception as error:
+            # The words of a foreign error may quote a fact.
+            name = type(error).__name__
+            raise MatchingError(f"the matcher failed with {name}", error=name) from None
