@@ -237,7 +237,7 @@ def test_an_export_is_lines_of_json_with_their_kinds(target: Lakebase, tmp_path:
         times = [message.created_at.isoformat() for message in thread.messages()]
     assert run("export", "--user", "ada", "--dsn", dsn(target)) == 0
     printed, told = capsys.readouterr()
-    assert told == "exported 2 threads with 3 items, and 1 versions of memories\n"
+    assert told == "exported 2 threads with 3 items, 1 versions of memories, 0 checkpoints, and 0 runs\n"
     assert printed.isascii()
     lines = printed.splitlines()
     assert [json.loads(line) for line in lines] == expected
@@ -254,7 +254,7 @@ def test_an_export_is_lines_of_json_with_their_kinds(target: Lakebase, tmp_path:
     assert run("export", "--scope", "team", "--dsn", dsn(target)) == 0
     assert '"n": 4' in capsys.readouterr().out
     assert run("export", "--user", "nobody", "--dsn", dsn(target)) == 0
-    assert capsys.readouterr() == ("", "exported 0 threads with 0 items, and 0 versions of memories\n")
+    assert capsys.readouterr() == ("", "exported 0 threads with 0 items, 0 versions of memories, 0 checkpoints, and 0 runs\n")
 
 
 def test_an_export_that_cannot_be_made_says_why(target: Lakebase, tmp_path: Path, capsys: Captured) -> None:

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 
 from lakemem import LakememError, __version__
 from lakemem.commands import (
+    audit,
     consolidate,
     demo,
     doctor,
     emulator,
+    erase,
     export,
     grants,
+    hold,
     importing,
     migrate,
     provision,
@@ -53,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
         grants,
         importing,
         export,
+        erase,
+        hold,
+        audit,
         serve,
         runs,
         worker,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from lakemem._sync.memory import Memory
+from lakemem.commands.owners import add_owner, view_of
 from lakemem.commands.targets import add_target, target_of
 from lakemem.errors import ConfigurationError, ThreadNotFoundError
 
@@ -21,12 +22,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "export",
         help="write what is stored of a user as JSON Lines",
         description="Writes a JSON object a line, each with its kind: a thread, then its items, then the next thread; "
-        "then the memories with all their versions. `lakemem import archive` brings them back.",
+        "then the memories with all their versions, what runs used, checkpoints, and runs with their events. "
+        "`lakemem import archive` brings them back.",
     )
-    whose = parser.add_mutually_exclusive_group(required=True)
-    whose.add_argument("--user", metavar="ID", help="whose threads and memories")
-    whose.add_argument("--scope", metavar="NAME", help="those of a shared scope")
-    parser.add_argument("--thread", metavar="ID", help="only this thread, and no memories")
+    add_owner(parser)
+    parser.add_argument("--thread", metavar="ID", help="only this thread with its items")
     parser.add_argument("--vectors", action="store_true", help="write the vectors of memories, too")
     parser.add_argument("--output", metavar="FILE", type=Path, help="where to write (default: stdout)")
     add_target(parser)
@@ -36,8 +36,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     counts: Counter[str] = Counter()
     with Memory(target_of(options), schema=options.schema) as memory, _writing(options.output) as output:
-        view = memory.for_scope(options.scope) if options.user is None else memory.for_user(options.user)
-        for record in view.export(options.thread, vectors=options.vectors):
+        for record in view_of(memory, options).export(options.thread, vectors=options.vectors):
             # In ASCII, so that NUL, halves of characters and line separators survive whatever reads the lines.
             print(json.dumps(record), file=output)
             counts[record["kind"]] += 1
@@ -45,7 +44,10 @@ def run(options: argparse.Namespace) -> int:
         raise ThreadNotFoundError("there is no thread of this id, or it belongs to somebody else")
     told = f"exported {counts['thread']:,} threads with {counts['item']:,} items"
     if options.thread is None:
-        told += f", and {counts['memory']:,} versions of memories"
+        told += (
+            f", {counts['memory']:,} versions of memories, {counts['checkpoint']:,} checkpoints, "
+            f"and {counts['run']:,} runs"
+        )
     print(told, file=sys.stderr)
     return 0
 

@@ -40,7 +40,10 @@ def run(options: argparse.Namespace) -> int:
             imported = view.import_archive(lines)
         except UnicodeDecodeError:
             raise InvalidInputError("the file is no archive: it is not in UTF-8") from None
-    print(f"new: {imported.threads:,} threads, {imported.items:,} items, {imported.memories:,} versions of memories")
+    print(
+        f"new: {imported.threads:,} threads, {imported.items:,} items, {imported.memories:,} versions of memories, "
+        f"{imported.checkpoints:,} checkpoints, {imported.runs:,} runs"
+    )
     return 0
 
 

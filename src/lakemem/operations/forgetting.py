@@ -195,7 +195,8 @@ def _check_nameless(name: str, given: str, owner: str) -> str:
 
 def _erasure(rows: Rows) -> Erasure:
     receipt = json.loads(rows[0][1])
-    return Erasure(**{**receipt, "erased_at": datetime.fromisoformat(receipt["erased_at"])})
+    counts = dict(sorted(receipt["counts"].items()))
+    return Erasure(**{**receipt, "erased_at": datetime.fromisoformat(receipt["erased_at"]), "counts": counts})
 
 
 def _hold(name: str, reason: str, placed_by: str, placed_at: datetime) -> Hold:
