@@ -7,6 +7,7 @@ import collections
 import contextlib
 import json
 import logging
+import random
 import statistics
 import sys
 import threading
@@ -14,9 +15,19 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from lakemem import Health
 
 TASKS = 32
 STALL = 0.05
+RECOVERY = 20
+"""Seconds in which what waits in a buffer is stored, before anything is missed."""
+MEASURED = 20_000
+"""Operations of which the times are kept; of more, a sample."""
 
 
 class Tally:
@@ -24,6 +35,7 @@ class Tally:
 
     def __init__(self, who: str) -> None:
         self.who = who
+        self.operations = 0
         self.times: list[float] = []
         self.errors: collections.Counter[str] = collections.Counter()
         self.lost = 0
@@ -38,15 +50,28 @@ class Tally:
         except Exception as error:
             self.errors[type(error).__name__] += 1
         else:
-            self.times.append(time.perf_counter() - started)
+            self._keep(time.perf_counter() - started)
 
-    def print(self) -> None:
+    def _keep(self, seconds: float) -> None:
+        self.operations += 1
+        if len(self.times) < MEASURED:
+            self.times.append(seconds)
+        elif (place := random.randrange(self.operations)) < MEASURED:
+            self.times[place] = seconds
+
+    def note(self, health: Health) -> None:
+        """Say of the writes that a degrading memory has accepted which are not stored."""
+        self.errors["waiting"] += health.pending_writes
+        self.errors["refused"] += health.refused_writes
+        self.errors["given up"] += health.failed_writes
+
+    def print(self, usage: Usage) -> None:
         times = sorted(self.times) or [0.0]
         print(
             json.dumps(
                 {
                     "who": self.who,
-                    "operations": len(self.times) + self.errors.total(),
+                    "operations": self.operations + self.errors.total(),
                     "failed": self.errors.total(),
                     "lost": self.lost,
                     "rotations": len(self.tokens),
@@ -54,10 +79,38 @@ class Tally:
                     "longest": round(max((seconds for seconds, _ in self.stalls), default=0.0) * 1000),
                     "median": round(statistics.median(times) * 1000, 2),
                     "p99": round(times[int(len(times) * 0.99)] * 1000, 1),
-                    "errors": ", ".join(f"{count} {name}" for name, count in self.errors.most_common(3)),
+                    "errors": ", ".join(f"{count} {name}" for name, count in self.errors.most_common(3) if count),
+                    **usage.growth(),
                 }
             )
         )
+
+
+class Usage:
+    """Sees, once a second, what the process holds: memory, open files, and connections."""
+
+    COLUMNS = ("memory", "files", "connections")
+
+    def __init__(self) -> None:
+        self._samples: list[tuple[float, ...]] = []
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def growth(self) -> dict[str, float | list[float]]:
+        """Of each, the median in the second quarter of the time, and in the last: the first is for warming up."""
+        quarter = len(self._samples) // 4
+        found: dict[str, float | list[float]] = {"samples": len(self._samples)}
+        for column, values in zip(self.COLUMNS, zip(*self._samples, strict=True), strict=False):
+            found[column] = [
+                round(statistics.median(some), 1) for some in (values[quarter : 2 * quarter + 1], values[3 * quarter :])
+            ]
+        return found
+
+    def _watch(self) -> None:
+        process = psutil.Process()
+        while True:
+            connections = sum(each.status == psutil.CONN_ESTABLISHED for each in process.net_connections("tcp"))
+            self._samples.append((process.memory_info().rss / 2**20, process.num_fds(), connections))
+            time.sleep(1.0)
 
 
 class Watch:
@@ -125,6 +178,7 @@ async def run_async(seconds: float, tally: Tally, *, degrade: bool) -> None:
 
     embedder = CallableEmbedder(embed, model="soak", dimensions=3)
     plain = AsyncMemory(embedder=embedder)
+    kept: list[tuple[str, str, int]] = []
     async with degrading(plain) if degrade else plain as memory:
         watch = asyncio.create_task(Watch(tally, "/lakemem/").run())
         until = time.monotonic() + seconds
@@ -152,10 +206,20 @@ async def run_async(seconds: float, tally: Tally, *, degrade: bool) -> None:
                 with tally.operation():
                     await user.search("what did the user say?")
                 await asyncio.sleep(0.02)
-            tally.lost += max(appended - len(await session.get_items()), 0)
+            kept.append((f"async-{number % 8}", thread.thread_id, appended))
 
         await asyncio.gather(*[work(number) for number in range(TASKS)])
         watch.cancel()
+        health = await memory.health()
+        for _ in range(RECOVERY):
+            if health.status == "ok":
+                break
+            await asyncio.sleep(1.0)
+            health = await memory.health()
+        tally.note(health)
+    async with AsyncMemory(embedder=embedder) as memory:
+        for user_id, thread_id, appended in kept:
+            tally.lost += max(appended - len(await memory.for_user(user_id).thread(thread_id).items()), 0)
 
 
 def run_sync(seconds: float, tally: Tally, *, degrade: bool) -> None:
@@ -165,6 +229,7 @@ def run_sync(seconds: float, tally: Tally, *, degrade: bool) -> None:
     from lakemem.integrations.langgraph import LakebaseSaver
 
     plain = Memory(embedder=CallableEmbedder(embed, model="soak", dimensions=3))
+    kept: list[tuple[str, str, int]] = []
     with degrading(plain) if degrade else plain as memory:
         until = time.monotonic() + seconds
 
@@ -185,13 +250,23 @@ def run_sync(seconds: float, tally: Tally, *, degrade: bool) -> None:
                 with tally.operation():
                     user.search("what did the user say?")
                 time.sleep(0.05)
-            tally.lost += max(appended - len(thread.items()), 0)
+            kept.append((f"sync-{number % 8}", thread.thread_id, appended))
 
         threads = [threading.Thread(target=work, args=[number]) for number in range(TASKS)]
         for running in threads:
             running.start()
         for running in threads:
             running.join()
+        health = memory.health()
+        for _ in range(RECOVERY):
+            if health.status == "ok":
+                break
+            time.sleep(1.0)
+            health = memory.health()
+        tally.note(health)
+    with Memory() as memory:
+        for user_id, thread_id, appended in kept:
+            tally.lost += max(appended - len(memory.for_user(user_id).thread(thread_id).items()), 0)
 
 
 async def run_peer(seconds: float, tally: Tally) -> None:
@@ -220,7 +295,7 @@ async def run_peer(seconds: float, tally: Tally) -> None:
 def main() -> None:
     seconds, degrade, who = float(sys.argv[1]), sys.argv[2] == "degrading", sys.argv[3]
     logging.disable()
-    tally = Tally(who)
+    tally, usage = Tally(who), Usage()
     if who == "peer":
         asyncio.run(run_peer(seconds, tally))
     else:
@@ -229,7 +304,7 @@ def main() -> None:
             asyncio.run(run_async(seconds, tally, degrade=degrade))
         else:
             run_sync(seconds, tally, degrade=degrade)
-    tally.print()
+    tally.print(usage)
 
 
 if __name__ == "__main__":
