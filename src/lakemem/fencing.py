@@ -91,4 +91,7 @@ def _with_last_as_escape(match: re.Match[str]) -> str:
 def _as_escape_if_unseen(match: re.Match[str]) -> str:
     character = match[0]
     is_seen = character.isprintable() and not _UNSEEN.match(character)
-    return character if is_seen or unicodedata.category(character) == "Zs" else json.dumps(character)[1:-1]
+    if is_seen or unicodedata.category(character) == "Zs":
+        return character
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[place : place + 4]}" for place in range(0, len(units), 4))

@@ -133,6 +133,12 @@ def spec_named(name: str) -> ToolSpec:
     return next(spec for spec in TOOL_SPECS if spec.name == name)
 
 
+def shared_by(record: MemoryRecord) -> dict[str, str]:
+    """Of a memory of a shared scope, which one it is: somebody else may have said what is in it."""
+    kind, _, name = record.owner.partition(":")
+    return {"shared_by": name} if kind == "scope" else {}
+
+
 def describe_record(record: MemoryRecord, limit: int = MAX_ANSWER) -> dict[str, Any]:
     """A memory as the model gets it: of a long value the beginning, and that it was cut."""
     said = record.value if isinstance(record.value, str) else json.dumps(record.value, ensure_ascii=False)
@@ -140,6 +146,7 @@ def describe_record(record: MemoryRecord, limit: int = MAX_ANSWER) -> dict[str, 
         "key": record.key,
         **({"value": record.value} if len(said) <= limit else {"value": said[:limit], "cut": True}),
         "said_by": record.trust,
+        **shared_by(record),
         "saved_at": record.valid_from.isoformat(timespec="seconds"),
     }
 
