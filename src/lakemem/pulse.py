@@ -10,6 +10,8 @@ import contextlib
 import logging
 import random
 import secrets
+import selectors
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -27,8 +29,7 @@ from lakemem.waiting import monotonic
 logger = logging.getLogger("lakemem")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
-_GLANCE = 0.2
-"""Seconds between two looks at whether there is something to do besides hearing."""
+_LONGEST_WAIT = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ class Pulse:
         self._heard = heard
         self._changed = changed
         self._stopping = threading.Event()
+        self._waker: socket.socket | None = None
         self._beat_wanted = threading.Event()
         self._leases: Leases | None = None
         self._connected_at: float | None = None
@@ -126,13 +128,19 @@ class Pulse:
         return leases.worker if leases is not None and self._lock_held else None
 
     def start(self) -> None:
+        self._waker, self._woken = socket.socketpair()
+        self._waker.setblocking(False)
+        self._woken.setblocking(False)
         self._thread.start()
 
     def stop(self) -> None:
         """End the connection, and with it the lock."""
         self._stopping.set()
-        if self._thread.is_alive():
+        self._wake()
+        if self._waker is not None:
             self._thread.join()
+            self._waker.close()
+            self._woken.close()
 
     def keep(self, leases: Leases) -> None:
         """Renew leases from now on.
@@ -143,6 +151,7 @@ class Pulse:
         if self._leases is not None:
             raise ConfigurationError("this memory has a runner already: one is enough, with a higher concurrency")
         self._leases = leases
+        self._wake()
 
     def release(self) -> None:
         """Renew no more; the lock goes with the connection."""
@@ -160,6 +169,14 @@ class Pulse:
     def beat(self) -> None:
         """Renew the leases now, and look for what is to be cancelled."""
         self._beat_wanted.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let the thread look at once at what there is to do."""
+        if self._waker is not None:
+            # It is closed, or the thread has been told often enough.
+            with contextlib.suppress(OSError):
+                self._waker.send(b"\0")
 
     def _run(self) -> None:
         pause = 0.0
@@ -198,6 +215,12 @@ class Pulse:
         return self._logged_in(again=False)
 
     def _serve(self, connection: psycopg.Connection[Any]) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(connection.fileno(), selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            self._serve_by(selector, connection)
+
+    def _serve_by(self, selector: selectors.BaseSelector, connection: psycopg.Connection[Any]) -> None:
         beat_at = look_at = 0.0
         while not self._stopping.is_set():
             if leases := self._leases:
@@ -212,8 +235,11 @@ class Pulse:
                     look_at = monotonic() + leases.poll * random.uniform(0.9, 1.1)  # noqa: S311
             for notification in connection.notifies(timeout=0):
                 self._heard(notification.payload, False)
-            pause = _GLANCE if leases is None else min(_GLANCE, max(0.0, min(beat_at, look_at) - monotonic()))
-            for notification in connection.notifies(timeout=pause, stop_after=1):
+            due_at = monotonic() + _LONGEST_WAIT if leases is None else min(beat_at, look_at)
+            selector.select(max(0.0, due_at - monotonic()))
+            with contextlib.suppress(BlockingIOError):
+                self._woken.recv(4096)
+            for notification in connection.notifies(timeout=0):
                 self._heard(notification.payload, True)
 
     def _hold_lock(self, connection: psycopg.Connection[Any], leases: Leases) -> None:

@@ -21,7 +21,6 @@ from psycopg.conninfo import make_conninfo
 
 from lakemem import AsyncMemory, AsyncRunner, AsyncScopedMemory, Attempt, Lakebase, Run, RunEvent
 from lakemem.embedded import EmbeddedPostgres, _stop_server
-from lakemem.running.runner import CAUTION
 from lakemem.testing import DatabaseFactory
 from tests.conftest import embedded_server
 from tests.faults.proxy import Fault, Proxy
@@ -81,7 +80,9 @@ class Workers:
             log = self._folder / f"{len(self.logs)}.log"
             log.touch()
             self.logs.append(log)
-            self.processes.append(processes.start(WORKER, DSN=self._dsn, LOG=str(log), **environ))
+            self.processes.append(processes.begin(WORKER, DSN=self._dsn, LOG=str(log), **environ))
+        for process in self.processes[-count:]:
+            processes.wait_for(process)
 
     def history(self, run: Run) -> History:
         return read(*self.logs)[run.run_id]
@@ -131,14 +132,13 @@ async def check(user: AsyncScopedMemory, run: Run, history: History, got: list[R
 
 async def test_workers_are_killed_at_any_moment_and_others_go_on(alice: AsyncScopedMemory, workers: Workers) -> None:
     moments = random.Random()
-    workers.start(3)
-    await asyncio.sleep(CAUTION + 0.3)
-    runs = [await alice.runs.create({"count": 70, "pause": 0.05}, max_attempts=9) for _ in range(12)]
+    workers.start(3, CAUTION="0.1")
+    runs = [await alice.runs.create({"count": 30, "pause": 0.05}, max_attempts=9) for _ in range(12)]
     times: list[list[float]] = [[] for _ in runs]
     tails = [asyncio.create_task(received(alice, run, at)) for run, at in zip(runs, times, strict=True)]
     killed_at = []
     for process in workers.processes[:2]:
-        await asyncio.sleep(moments.uniform(0.3, 1.5))
+        await asyncio.sleep(moments.uniform(0.3, 1.2))
         process.kill()
         killed_at.append(time.monotonic())
     got = await asyncio.gather(*tails)
@@ -168,11 +168,14 @@ async def test_a_run_that_kills_its_process_takes_no_third_with_it(alice: AsyncS
 
 
 async def test_a_worker_that_is_told_to_end_hands_its_runs_over(alice: AsyncScopedMemory, workers: Workers) -> None:
-    workers.start(1)
-    run = await alice.runs.create({"count": 60, "pause": 0.05})
+    workers.start(2)
+    # It sleeps until it is told to go on, so that the first one gets the run.
+    workers.processes[1].send_signal(signal.SIGSTOP)
+    run = await alice.runs.create({"count": 40, "pause": 0.05})
     tail = asyncio.create_task(received(alice, run))
-    await asyncio.sleep(0.6)
-    workers.start(1)
+    while (found := await alice.runs.get(run.run_id)) is not None and found.last_sequence < 5:
+        await asyncio.sleep(0.02)
+    workers.processes[1].send_signal(signal.SIGCONT)
     workers.processes[0].send_signal(signal.SIGTERM)
     told_at = time.monotonic()
     assert await asyncio.to_thread(workers.processes[0].wait, 15) == 0
@@ -186,7 +189,7 @@ async def test_a_worker_that_was_stopped_for_a_while_writes_nothing_when_it_is_b
     alice: AsyncScopedMemory, workers: Workers
 ) -> None:
     workers.start(1, LEASE="1.5", CAUTION="0.1")
-    run = await alice.runs.create({"count": 80, "pause": 0.05})
+    run = await alice.runs.create({"count": 40, "pause": 0.05})
     tail = asyncio.create_task(received(alice, run))
     await asyncio.sleep(0.5)
     os.kill(workers.processes[0].pid, signal.SIGSTOP)
@@ -247,11 +250,11 @@ async def test_a_restart_of_postgres_in_the_middle_of_32_runs_loses_nothing() ->
                 runner = AsyncRunner(memory, writing(histories), concurrency=32)  # type: ignore[arg-type]
                 await runner.start()
                 users = [memory.for_user(f"user {n}") for n in range(32)]
-                runs = [await user.runs.create({"count": 40, "pause": 0.05}) for user in users]
+                runs = [await user.runs.create({"count": 30, "pause": 0.05}) for user in users]
                 tails = [asyncio.create_task(received(user, run)) for user, run in zip(users, runs, strict=True)]
-                await asyncio.sleep(0.8)
-                await asyncio.to_thread(_stop_server, next(folder.glob("*/postmaster.pid")).parent)
                 await asyncio.sleep(0.5)
+                await asyncio.to_thread(_stop_server, next(folder.glob("*/postmaster.pid")).parent)
+                await asyncio.sleep(0.3)
                 await asyncio.to_thread(EmbeddedPostgres(folder, version=18).start)
                 for user, run, events in zip(users, runs, await asyncio.gather(*tails), strict=True):
                     assert (await check(user, run, histories[run.run_id], events)).attempt == 1

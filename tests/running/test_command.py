@@ -58,7 +58,11 @@ def test_runs_are_listed_shown_and_cancelled(target: Lakebase, runs: Commands) -
     assert (shown["status"], shown["request"], shown["events"]) == ("queued", {"n": 1}, 0)
 
 
-def test_a_tail_prints_what_is_there_and_what_comes(target: Lakebase, runs: Commands) -> None:
+def test_a_tail_prints_what_is_there_and_what_comes(
+    target: Lakebase, runs: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Who appends here tells nobody of it.
+    monkeypatch.setattr("lakemem.tails.HEARING_POLL", 0.2)
     with Memory(target) as memory:
         run_id = memory.for_user("alice").runs.create({}).run_id
         claim(memory)

@@ -20,6 +20,7 @@ from lakemem import (
     InvalidInputError,
     Lakebase,
     LeaseLostError,
+    Memory,
     Run,
     RunError,
     RunFailure,
@@ -501,16 +502,16 @@ async def test_a_thousand_idle_tails_and_two_workers_cost_next_to_nothing(
                 await asyncio.sleep(0.05)
             await asyncio.sleep(1)
             proxy.reset()
-            await asyncio.sleep(4)
+            await asyncio.sleep(3)
             # Nobody has room, then one has.
-            assert proxy.statements < 5 * 4
+            assert proxy.statements < 5 * 3
             await memory.for_user(users[0]).runs.delete(runs[users[0]].run_id)
             while sum(runner.running for runner in runners) == 20:
                 await asyncio.sleep(0.05)
             await asyncio.sleep(1)
             proxy.reset()
-            await asyncio.sleep(4)
-            assert proxy.statements < 5 * 4
+            await asyncio.sleep(3)
+            assert proxy.statements < 5 * 3
             assert len(tails) == 1_000
             for task in tails:
                 task.cancel()
@@ -581,3 +582,51 @@ async def test_logs_of_a_failure_say_nothing_of_the_request(
         await run_with(handle, pause=0.01)
         await ended(alice, await alice.runs.create({"secret": "canary"}))
     assert "canary" not in caplog.text
+
+
+async def test_the_run_of_a_user_who_is_erased_ends_and_writes_nothing_more(
+    alice: AsyncScopedMemory, memory: AsyncMemory, target: Lakebase, run_with: RunWith
+) -> None:
+    """Not as its events, and not by whatever memory its handler has of the same database."""
+    began, erased, refused = asyncio.Event(), asyncio.Event(), []
+    tasks = []
+
+    async def handle(attempt: Attempt) -> None:
+        await attempt.memory.save("before", 1)
+        await attempt.emit({"n": 0})
+        # What the handler has begun goes on when it is cancelled itself.
+        tasks.append(asyncio.create_task(write_late(attempt)))
+        began.set()
+        await asyncio.sleep(60)
+
+    async def write_late(attempt: Attempt) -> None:
+        await erased.wait()
+        another = Memory(target)
+        for write in (
+            lambda: attempt.memory.save("after", 1),
+            lambda: memory.for_user(alice.owner.partition(":")[2]).thread("t").append([{"n": 1}]),
+            lambda: asyncio.to_thread(in_thread, another),
+            lambda: attempt.flush(),
+        ):
+            try:
+                await write()
+            except LeaseLostError:
+                refused.append(write)
+
+    def in_thread(another: Memory) -> None:
+        with another:
+            another.for_user(alice.owner.partition(":")[2]).save("after", 1)
+
+    await run_with(handle)
+    await alice.runs.create({})
+    async with asyncio.timeout(10):
+        await began.wait()
+        receipt = await alice.erase()
+        erased.set()
+        while len(refused) < 4:
+            await asyncio.sleep(0.01)
+    assert receipt.counts["runs"] == 1
+    await asyncio.sleep(0.2)
+    assert await alice.residue() == {}
+    await alice.save("later", 1)
+    assert [record.key for record in await alice.items()] == ["later"]

@@ -93,17 +93,18 @@ def serve(target: Lakebase) -> Serve:
 async def listening(app: Starlette) -> AsyncIterator[str]:
     """Serve on a socket of this machine."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="on", log_level="warning", timeout_graceful_shutdown=5))
-    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+    config = uvicorn.Config(app, lifespan="on", log_level="warning", timeout_graceful_shutdown=5)
+    config.load()
+    server = uvicorn.Server(config)
+    # Its `serve` does the same, and looks ten times a second whether it is to end.
+    server.lifespan = config.lifespan_class(config)
+    await server.startup(sockets=[listener])
+    assert server.started, "it ended before it began"
     try:
-        while not server.started:
-            assert not serving.done(), "it ended before it began"
-            await asyncio.sleep(0.005)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         await app.state.service.stop()
-        server.should_exit = True
-        await serving
+        await server.shutdown(sockets=[listener])
 
 
 async def greets(request: dict[str, Any], run: Any) -> AsyncIterator[str]:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-
-from langchain_core.messages import AIMessage
-from langgraph.graph import START, MessagesState, StateGraph
 
 STEPS = 12
 
@@ -20,24 +17,13 @@ def note(text: str) -> None:
         notes.write(f"{text}\n")
 
 
-def _node(number: int) -> Callable[[MessagesState], Awaitable[Any]]:
-    async def run(state: MessagesState) -> Any:
+async def steps(request: dict[str, Any], run: Any) -> AsyncIterator[dict[str, str]]:
+    """An item for each step; what an earlier attempt has done stands."""
+    run.keep(len(run.earlier))
+    for number in range(len(run.earlier), STEPS):
         await asyncio.sleep(0.15)
         note(f"{os.getpid()} {number}")
-        return {"messages": [AIMessage(f"step {number}")]}
-
-    return run
-
-
-def _graph() -> Any:
-    builder = StateGraph(MessagesState)
-    for number in range(STEPS):
-        builder.add_node(str(number), _node(number))
-        builder.add_edge(str(number - 1) if number else START, str(number))
-    return builder.compile()
-
-
-graph = _graph()
+        yield {"role": "assistant", "content": f"step {number}"}
 
 
 async def poison(request: dict[str, Any]) -> str:

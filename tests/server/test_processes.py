@@ -62,7 +62,7 @@ async def serving(target: Lakebase, name: str, notes: Path, *options: str) -> As
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     dsn = make_conninfo(**target.parameters)
-    command = [sys.executable, "-m", "lakemem", "serve", f"tests.server.killable:{name}", "--dsn", dsn]
+    command = [sys.executable, "-m", "lakemem", "serve", f"tests.server.{name}", "--dsn", dsn]
     process = subprocess.Popen(
         [*command, "--port", str(port), *options],
         env={**os.environ, "NOTES": str(notes)},
@@ -87,10 +87,10 @@ async def serving(target: Lakebase, name: str, notes: Path, *options: str) -> As
 
 
 @asynccontextmanager
-async def both(target: Lakebase, notes: Path, *options: str) -> AsyncIterator[tuple[Process, Process]]:
+async def both(target: Lakebase, name: str, notes: Path, *options: str) -> AsyncIterator[tuple[Process, Process]]:
     """Two servers; the second one sleeps until it is told to go on, so that the first one gets the run."""
     async with AsyncExitStack() as stack:
-        ways = serving(target, "graph", notes, *options), serving(target, "graph", notes)
+        ways = serving(target, name, notes, *options), serving(target, name, notes)
         first, second = await asyncio.gather(*(stack.enter_async_context(way) for way in ways))
         second.process.send_signal(signal.SIGSTOP)
         yield first, second
@@ -103,7 +103,7 @@ def times_done(notes: Path) -> Counter[str]:
 async def test_a_client_goes_on_at_another_process_when_its_own_is_killed(target: Lakebase, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.touch()
-    async with both(target, notes) as (first, second):
+    async with both(target, "killable_graph:graph", notes) as (first, second):
         blocks = []
         async for block in first.blocks("/responses", {"input": "Work", "stream": True}):
             blocks.append(block)
@@ -139,7 +139,7 @@ async def test_a_client_goes_on_at_another_process_when_its_own_is_killed(target
 async def test_processes_end_in_time_and_hand_over_what_they_have(target: Lakebase, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.touch()
-    async with both(target, notes, "--workers", "2", "--drain", "0.4") as (first, second):
+    async with both(target, "killable:steps", notes, "--workers", "2", "--drain", "0.4") as (first, second):
         begun = (await first.http.post("/responses", json={"input": "Work", "background": True})).json()
         while len(times_done(notes)) < 3:
             await asyncio.sleep(0.02)
@@ -156,7 +156,7 @@ async def test_processes_end_in_time_and_hand_over_what_they_have(target: Lakeba
 async def test_a_request_that_kills_its_process_does_not_take_all_of_them(target: Lakebase, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.touch()
-    async with serving(target, "poison", notes, "--workers", "2") as server:
+    async with serving(target, "killable:poison", notes, "--workers", "2") as server:
         answer = await server.http.post("/responses", json={"input": "x", "background": True})
         run_id = None
         with contextlib.suppress(httpx.TransportError):

@@ -37,7 +37,7 @@ def a_run(**changed: Any) -> Run:
 
 
 events = st.dictionaries(
-    st.text(max_size=5), st.recursive(st.none() | st.text() | st.integers(), lambda inner: st.lists(inner)), max_size=4
+    st.text(max_size=5), st.none() | st.text() | st.integers() | st.lists(st.text(max_size=5), max_size=3), max_size=4
 )
 
 

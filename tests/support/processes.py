@@ -40,9 +40,18 @@ def run_at_once(prepare: str, work: str, *, count: int, **environ: str) -> list[
 
 def start(script: str, **environ: str) -> subprocess.Popen[str]:
     """Start a script in a process of its own, and return once it has printed a line."""
-    process = subprocess.Popen(
+    return wait_for(begin(script, **environ))
+
+
+def begin(script: str, **environ: str) -> subprocess.Popen[str]:
+    """Start a script in a process of its own."""
+    return subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env={**os.environ, **environ}
     )
+
+
+def wait_for(process: subprocess.Popen[str]) -> subprocess.Popen[str]:
+    """Return a process once it has printed a line."""
     assert process.stdout is not None
     assert process.stdout.readline(), "it ended before it began"
     return process
