@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
 from copy import copy
 from types import TracebackType
 
+from lakemem._async.auditing import AsyncAuditLog
 from lakemem._async.consolidating import AsyncConsolidating
 from lakemem._async.database import AsyncDatabase, AsyncStorage
 from lakemem._async.embeddings import AsyncEmbeddings
@@ -16,6 +18,8 @@ from lakemem._async.scoped import AsyncScopedMemory
 from lakemem._async.sweeping import AsyncSweep
 from lakemem.connecting import connector_for
 from lakemem.consolidation import Consolidation
+from lakemem.errors import InvalidInputError
+from lakemem.forgetting import AuditEvent
 from lakemem.guarding import Guard
 from lakemem.protocols import CredentialProvider, Embedder, Extractor
 from lakemem.schema import schema_name
@@ -167,6 +171,20 @@ class AsyncMemory:
             self._storage, retention, keep_runs=keep_runs, keep_run_events=keep_run_events, progress=progress
         )
         return await sweep.run()
+
+    def audit(self, erased: str) -> AsyncIterator[AuditEvent]:
+        """Yield what the audit log says of somebody who was erased.
+
+        Args:
+            erased: the `owner` of the receipt.
+
+        Raises:
+            InvalidInputError: no receipt has such an owner.
+            StorageError: this login may not read the log; the owner of the tables may.
+        """
+        if not re.fullmatch(r"erased:[0-9a-f]{64}", erased):
+            raise InvalidInputError("erased must be the owner of a receipt: erased: and 64 hexadecimal digits")
+        return AsyncAuditLog(self._storage).under(erased)
 
     async def consolidate(
         self,

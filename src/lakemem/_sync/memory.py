@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from types import TracebackType
 
+from lakemem._sync.auditing import AuditLog
 from lakemem._sync.consolidating import Consolidating
 from lakemem._sync.database import Database, Storage
 from lakemem._sync.embeddings import Embeddings
@@ -17,6 +19,8 @@ from lakemem._sync.scoped import ScopedMemory
 from lakemem._sync.sweeping import Sweep
 from lakemem.connecting import connector_for
 from lakemem.consolidation import Consolidation
+from lakemem.errors import InvalidInputError
+from lakemem.forgetting import AuditEvent
 from lakemem.guarding import Guard
 from lakemem.protocols import CredentialProvider, Embedder, Extractor
 from lakemem.schema import schema_name
@@ -166,6 +170,20 @@ class Memory:
         """
         sweep = Sweep(self._storage, retention, keep_runs=keep_runs, keep_run_events=keep_run_events, progress=progress)
         return sweep.run()
+
+    def audit(self, erased: str) -> Iterator[AuditEvent]:
+        """Yield what the audit log says of somebody who was erased.
+
+        Args:
+            erased: the `owner` of the receipt.
+
+        Raises:
+            InvalidInputError: no receipt has such an owner.
+            StorageError: this login may not read the log; the owner of the tables may.
+        """
+        if not re.fullmatch(r"erased:[0-9a-f]{64}", erased):
+            raise InvalidInputError("erased must be the owner of a receipt: erased: and 64 hexadecimal digits")
+        return AuditLog(self._storage).under(erased)
 
     def consolidate(
         self,
