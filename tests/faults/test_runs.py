@@ -241,6 +241,34 @@ async def test_an_append_whose_answer_is_lost_is_made_once(target: Lakebase, ali
             await runner.stop(1)
 
 
+async def test_what_is_flushed_is_stored_also_behind_an_append_that_is_under_way(
+    target: Lakebase, alice: AsyncScopedMemory
+) -> None:
+    stored: list[int] = []
+
+    def delay(request: bytes) -> Fault:
+        if b"running.append" in request:
+            time.sleep(0.03)
+        return "none"
+
+    async def handle(attempt: Attempt) -> None:
+        for number in range(1, 11):
+            await attempt.emit({"n": 2 * number})
+            await asyncio.sleep(0.015)
+            await attempt.emit({"n": 2 * number + 1})
+            await attempt.flush()
+            stored.append(len(await alice.runs.events(attempt.run.run_id)))
+
+    with Proxy(target) as proxy:
+        proxy.fault = delay
+        async with AsyncMemory(proxy.target) as memory:
+            runner = AsyncRunner(memory, handle)
+            await runner.start()
+            await received(alice, await alice.runs.create({}))
+            await runner.stop(1)
+    assert stored == [2 * number for number in range(1, 11)]
+
+
 async def test_a_restart_of_postgres_in_the_middle_of_32_runs_loses_nothing() -> None:
     histories: dict[str, History] = {}
     with TemporaryDirectory(prefix="lakemem-restart-", ignore_cleanup_errors=True) as name:

@@ -32,6 +32,7 @@ class Journal:
 
     Attributes:
         position: where the attempt stands, as far as it is known to be stored.
+        unstored: how many events are on their way: those in `texts`, and those that are being appended.
         status: of the run, once the attempt has ended.
         is_lost: whether the attempt is no longer the run's.
         cancel_requested: is set when somebody wants the run to end.
@@ -40,6 +41,7 @@ class Journal:
     position: Position
     texts: list[str] = field(default_factory=list)
     size: int = 0
+    unstored: int = 0
     ending: Ending | None = None
     status: str | None = None
     is_lost: bool = False
@@ -130,6 +132,7 @@ class Appender:
 
     def add(self, journal: Journal, text: str) -> None:
         journal.texts.append(text)
+        journal.unstored += 1
         journal.size += len(text)
         self.touch(journal, is_urgent=journal.is_full)
 
@@ -208,6 +211,7 @@ class Appender:
             journal.is_lost = True
             journal.ring()
             return
+        journal.unstored -= len(part.texts)
         first = journal.position.last_sequence + 1
         attempt = journal.position.attempt
         events = [RunEvent(first + place, attempt, text) for place, text in enumerate(part.texts)]

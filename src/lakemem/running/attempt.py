@@ -102,9 +102,10 @@ class Attempt:
         """
         journal = self._journal
         journal.check()
+        last = journal.position.last_sequence + journal.unstored
         self._appender.touch(journal, is_urgent=True)
         await journal.wait()
-        while journal.texts and not journal.is_closed:
+        while journal.position.last_sequence < last and not journal.is_closed:
             await journal.wait()
         journal.check()
 
