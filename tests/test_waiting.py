@@ -7,12 +7,14 @@ import contextvars
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import NoReturn
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 
-from lakemem.waiting import AsyncBackground, Background, acall_blocking, awithin, call_blocking, within
+from lakemem.waiting import AsyncBackground, Background, acall_blocking, asettled, awithin, call_blocking, within
+
+T = TypeVar("T")
 
 SOON = 0.05
 SLACK = 0.4
@@ -317,3 +319,50 @@ def test_a_step_may_stop_its_own_background() -> None:
     background = Background(step, 0.001)
     background.start()
     assert stopped.wait(5)
+
+
+async def test_what_is_settled_runs_to_its_end_however_often_its_caller_is_cancelled() -> None:
+    gate, done = asyncio.Event(), []
+
+    async def step() -> str:
+        await asyncio.sleep(0)
+        await gate.wait()
+        await asyncio.sleep(0.01)
+        done.append(1)
+        return "done"
+
+    task = asyncio.create_task(_await(step))
+    for _ in range(3):
+        await asyncio.sleep(0.01)
+        task.cancel()
+    await asyncio.sleep(0.01)
+    assert not task.done()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done == [1]
+    assert await _await(step) == "done"
+
+
+async def test_what_is_settled_returns_and_raises_as_it_would() -> None:
+    lock = asyncio.Lock()
+
+    async def fine() -> int:
+        async with lock:
+            return 7
+
+    async def failing() -> None:
+        await asyncio.sleep(0)
+        raise KeyError("x")
+
+    assert await asettled(fine()) == 7
+    assert await asyncio.gather(*(_await(fine) for _ in range(3))) == [7, 7, 7]
+    with pytest.raises(KeyError):
+        await asettled(failing())
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await asettled(asyncio.sleep(0.05))
+
+
+async def _await(step: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    return await asettled(step())

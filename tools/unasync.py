@@ -19,6 +19,8 @@ FOLDERS = ("src/lakemem/_async", "tests/_async")
 
 RULES = [
     (r"\basync (def|with|for)\b", r"\1"),
+    # Nobody cancels a thread.
+    (r"\bawait asettled\((.*)\)\n", r"\1\n"),
     (r"\bawait ", ""),
     (r"\basyncio\.(Lock|Event)\b", r"threading.\1"),
     (r"\bimport asyncio\b", "import threading"),

@@ -10,8 +10,8 @@ import contextlib
 import contextvars
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -46,6 +46,50 @@ async def awithin(deadline: float, operation: Callable[[], Awaitable[T]]) -> T:
         if not task.done():
             _abandon(task)
     return task.result()
+
+
+class asettled(Generic[T]):
+    """``await asettled(step())``: the step runs to its end, and only then a cancellation of the caller is raised.
+
+    It is no task of its own, which would cost more than most steps. So a step must not time itself out: on asyncio
+    that is a cancellation like any other.
+    """
+
+    def __init__(self, step: Coroutine[Any, Any, T]) -> None:
+        self._step = step
+
+    def __await__(self) -> Generator[Any, None, T]:
+        cancelled: asyncio.CancelledError | None = None
+        while True:
+            try:
+                awaited = self._step.send(None)
+            except StopIteration as end:
+                if cancelled is not None:
+                    raise cancelled from None
+                return cast("T", end.value)
+            except BaseException:
+                if cancelled is not None:
+                    raise cancelled from None
+                raise
+            while True:
+                try:
+                    yield from _ended(awaited)
+                    break
+                except asyncio.CancelledError as error:
+                    cancelled = error
+
+
+def _ended(awaited: asyncio.Future[Any] | None) -> Generator[Any, None, None]:
+    """Wait until what a coroutine awaits has ended, without its being cancelled with who waits."""
+    if awaited is None:
+        yield
+        return
+    # As a task does with what a coroutine awaits: https://docs.python.org/3/library/asyncio-future.html
+    awaited._asyncio_future_blocking = False
+    while not awaited.done():
+        ended = asyncio.get_running_loop().create_future()
+        awaited.add_done_callback(lambda _, ended=ended: ended.done() or ended.set_result(None))  # type: ignore[misc]
+        yield from ended.__await__()
 
 
 _abandoned: set[asyncio.Future[Any]] = set()

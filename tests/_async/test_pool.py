@@ -321,4 +321,31 @@ async def test_a_caller_that_gives_up_while_it_waits_for_a_connection_takes_none
     assert len(await user.threads()) == 1
 
 
+@pytest.mark.parametrize("someone_waits", [False, True])
+async def test_a_call_that_is_cancelled_while_it_gives_its_connection_back_loses_nothing(
+    memory: AsyncMemory, target: Lakebase, server: psycopg.Connection[Any], someone_waits: bool
+) -> None:
+    user = memory.for_user(f"cancelled at the end {someone_waits}")
+    await user.thread("t").append([{"n": 1}])
+    pool = memory._storage._pool  # type: ignore[attr-defined]
+    with Blocker(target, user, "t"):
+        task = asyncio.create_task(user.thread("t").append([{"n": 2}]))
+        await asyncio.to_thread(wait_until_blocked, server)
+        waiting = [asyncio.create_task(user.threads())] if someone_waits else []
+        await asyncio.sleep(0.05)
+        await pool._lock.acquire()
+    for _ in range(3):
+        await asyncio.sleep(0.05)
+        task.cancel()
+    assert not task.done(), "it is giving its connection back"
+    pool._lock.release()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(3):
+        for each in waiting:
+            assert len(await each) == 1
+        assert len(await user.thread("t").items()) == 2
+    assert pool.get_stats()["pool_available"] == 1
+
+
 # end async only

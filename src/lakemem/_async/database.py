@@ -28,7 +28,7 @@ from lakemem.sqlstate import broke, translate
 from lakemem.tails import RunTails
 from lakemem.target import Lakebase
 from lakemem.types import Health
-from lakemem.waiting import acall_blocking, monotonic
+from lakemem.waiting import acall_blocking, asettled, monotonic
 
 T = TypeVar("T")
 
@@ -233,7 +233,8 @@ class AsyncDatabase:
         try:
             rows = await exchange(connection, calls)
         finally:
-            await pool.putconn(connection)
+            # The pool would lose a connection whose return is cancelled, and whoever waits for it.
+            await asettled(pool.putconn(connection))
         return [rows[place] for place in answering]
 
     def _call(self, statement: str, parameters: Mapping[str, Any]) -> Call:
@@ -288,8 +289,11 @@ class AsyncDatabase:
                 yield connection
             return
         try:
-            async with self._pool.connection() as connection:
+            connection = await self._pool.getconn()
+            try:
                 yield connection
+            finally:
+                await asettled(self._pool.putconn(connection))
         except psycopg.Error as error:
             raise self._translated(error) from None
 

@@ -199,6 +199,7 @@ class Database:
         try:
             rows = exchange(connection, calls)
         finally:
+            # The pool would lose a connection whose return is cancelled, and whoever waits for it.
             pool.putconn(connection)
         return [rows[place] for place in answering]
 
@@ -254,8 +255,11 @@ class Database:
                 yield connection
             return
         try:
-            with self._pool.connection() as connection:
+            connection = self._pool.getconn()
+            try:
                 yield connection
+            finally:
+                self._pool.putconn(connection)
         except psycopg.Error as error:
             raise self._translated(error) from None
 
