@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
@@ -121,6 +122,17 @@ class Agent(Protocol):
 
     def answer(self, context: RunContext) -> AsyncGenerator[Any, None]:
         """Give the events of the Responses API, or what :class:`~lakemem.server.answers.Answer` makes such of."""
+
+
+class Observer(Protocol):
+    """Is around each attempt at a run while its agent works."""
+
+    def __call__(self, context: RunContext, /) -> AbstractContextManager[object]: ...
+
+
+def untraced(context: RunContext, /) -> AbstractContextManager[object]:
+    """An observer that does not look."""
+    return nullcontext()
 
 
 _context: ContextVar[RunContext] = ContextVar("lakemem_run")

@@ -12,6 +12,7 @@ from lakemem._async.memory import AsyncMemory
 from lakemem.commands.objects import module_of, object_of
 from lakemem.commands.targets import add_target
 from lakemem.errors import MissingExtraError
+from lakemem.run_context import untraced
 from lakemem.run_types import BusyPolicy
 from lakemem.target import Lakebase
 
@@ -60,6 +61,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--drain", type=float, default=8.0, metavar="S", help="for runs to end after SIGTERM (default: 8)"
     )
+    parser.add_argument(
+        "--trace", action="store_true", help="trace every run with MLflow, and memory in it (extra `mlflow`)"
+    )
     add_target(parser)
     parser.set_defaults(run=run)
 
@@ -79,6 +83,7 @@ def run(options: argparse.Namespace) -> int:
         concurrency=options.concurrency,
         on_busy=options.on_busy,
         drain=options.drain,
+        trace=options.trace,
     )
     # Processes that cannot begin would be begun again and again.
     serving.application()
@@ -113,6 +118,7 @@ class Serving:
     concurrency: int
     on_busy: BusyPolicy
     drain: float
+    trace: bool
 
     def application(self) -> ASGIApp:
         """Import the agent, and return the application.
@@ -126,14 +132,20 @@ class Serving:
         if is_application(found):
             application: ASGIApp = found
             return application
+        memory, observe = AsyncMemory(Lakebase.from_env(**self.target), schema=self.schema), untraced
+        if self.trace:
+            from lakemem.integrations.mlflow import run_span, trace
+
+            memory, observe = trace(memory), run_span
         return create_app(
             found,
-            memory=AsyncMemory(Lakebase.from_env(**self.target), schema=self.schema),
+            memory=memory,
             identify=None if self.identify is None else _instance(object_of(self.identify)),
             task_timeout=self.task_timeout,
             concurrency=self.concurrency,
             on_busy=self.on_busy,
             drain=self.drain,
+            observe=observe,
         )
 
 

@@ -18,6 +18,7 @@ from lakemem._async.memory import AsyncMemory
 from lakemem._async.runs import AsyncRuns
 from lakemem.context import Identify
 from lakemem.errors import ConfigurationError, InvalidInputError
+from lakemem.run_context import Observer, untraced
 from lakemem.run_types import BusyPolicy, Run
 from lakemem.server.asking import MAX_BODY, read_asked
 from lakemem.server.handlers import agent_of
@@ -51,6 +52,7 @@ def create_app(
     on_busy: BusyPolicy = "queue",
     keep_alive: float = 15.0,
     drain: float = 8.0,
+    observe: Observer = untraced,
 ) -> Starlette:
     """Return an ASGI application that runs an agent, whatever becomes of the connection of who asked.
 
@@ -78,6 +80,8 @@ def create_app(
             or ``interrupt`` the run.
         keep_alive: seconds between two signs of life in a stream.
         drain: seconds that runs have to end when the process is told to stop; then other processes go on with them.
+        observe: gives a context that is around each attempt at a run while the agent works, such as
+            :func:`~lakemem.integrations.mlflow.run_span`.
 
     Raises:
         ConfigurationError: the agent is nothing that can be served, or a setting cannot be.
@@ -96,7 +100,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.service = Service(served, AsyncMemory() if memory is None else memory, identify, limits)
+        app.state.service = Service(served, AsyncMemory() if memory is None else memory, identify, limits, observe)
         async with app.state.service.running():
             yield
 

@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from lakemem.errors import IdentityError, InvalidInputError, RunError, StorageError
-from lakemem.run_context import Agent, RunContext, entered
+from lakemem.run_context import Agent, Observer, RunContext, entered, untraced
 from lakemem.run_types import Run, RunStatus
 from lakemem.running.attempt import Attempt
 from lakemem.server.answers import Answer, standing
 
 logger = logging.getLogger("lakemem")
 
-TOKEN_IS_ELSEWHERE = (
+COME_AGAIN = (
     "the agent acts for its user, whose access token is not stored, and another process goes on with the run than the "
     "one that had it: send the request again"
 )
@@ -29,10 +29,17 @@ class AgentHandler:
     Args:
         agent: whom to ask.
         headers: of the requests that this process took, by the id of their run; left out when it ends.
+        observe: is around each attempt.
     """
 
-    def __init__(self, agent: Agent, headers: MutableMapping[str, Mapping[str, str]] | None = None) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        headers: MutableMapping[str, Mapping[str, str]] | None = None,
+        observe: Observer = untraced,
+    ) -> None:
         self._agent = agent
+        self._observe = observe
         self._headers = {} if headers is None else headers
 
     async def __call__(self, attempt: Attempt) -> None:
@@ -46,7 +53,7 @@ class AgentHandler:
         headers = self._headers.get(run_id)
         working = _Working(attempt, headers or {})
         try:
-            await working.through(self._agent)
+            await working.through(self._agent, self._observe)
         except StorageError:
             raise
         except RunError:
@@ -54,7 +61,7 @@ class AgentHandler:
             raise
         except IdentityError as error:
             if headers is None:
-                raise RunError(TOKEN_IS_ELSEWHERE, code="user_token_required") from error
+                raise RunError(COME_AGAIN, code="user_token_required") from error
             raise RunError(str(error), code="invalid_request") from error
         except InvalidInputError as error:
             raise RunError(str(error), code="invalid_request") from error
@@ -75,7 +82,7 @@ class _Working:
         self._standing: list[tuple[int, Any]] = []
         self._context: RunContext | None = None
 
-    async def through(self, agent: Agent) -> None:
+    async def through(self, agent: Agent, observe: Observer) -> None:
         run = self._attempt.run
         if run.attempt > 1:
             self._standing = standing([event async for event in self._attempt.previous])
@@ -87,13 +94,17 @@ class _Working:
             earlier=[item for _, item in self._standing],
         )
         entered(context)
+        with observe(context):
+            await self._answered(agent, context)
+        await self._end(await self._begun())
+
+    async def _answered(self, agent: Agent, context: RunContext) -> None:
         async with aclosing(agent.answer(context)) as given:
             async for thing in given:
                 await self.give(thing)
                 if self._answer is not None and self._answer.failure is not None:
                     code, message = self._answer.failure
                     raise RunError(message, code=code)
-        await self._end(await self._begun())
 
     async def give(self, thing: Any) -> None:
         """Take what the agent gives."""

@@ -18,7 +18,7 @@ from lakemem.context import Identify, resolve_context, resolve_user_id
 from lakemem.errors import InvalidInputError, QueueFullError, StorageError
 from lakemem.operations.runs import owner_of
 from lakemem.responses import new_id
-from lakemem.run_context import Agent
+from lakemem.run_context import Agent, Observer, untraced
 from lakemem.run_types import BusyPolicy, Run
 from lakemem.running.runner import AsyncRunner
 from lakemem.server.asking import Asked
@@ -71,7 +71,14 @@ class Service:
         stopping: set when the worker has stopped, and streams are to end.
     """
 
-    def __init__(self, agent: Agent, memory: AsyncMemory, identify: Identify | None, limits: Limits) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        memory: AsyncMemory,
+        identify: Identify | None,
+        limits: Limits,
+        observe: Observer = untraced,
+    ) -> None:
         self.limits = limits
         self.stopping = asyncio.Event()
         self._agent = agent
@@ -80,7 +87,7 @@ class Service:
         self._headers: OrderedDict[str, Mapping[str, str]] = OrderedDict()
         self._runner = AsyncRunner(
             memory,
-            AgentHandler(agent, self._headers),
+            AgentHandler(agent, self._headers, observe),
             concurrency=limits.concurrency,
             max_attempts=limits.max_attempts,
             failure_events=FAILURE_EVENTS,

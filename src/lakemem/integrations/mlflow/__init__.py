@@ -1,4 +1,4 @@
-"""MLflow: resources for a logged model, a function for evaluation, spans of memory (extra ``mlflow``)."""
+"""MLflow: resources for a logged model, a function for evaluation, spans of memory and of runs (extra ``mlflow``)."""
 
 from lakemem.errors import MissingExtraError
 
@@ -9,6 +9,7 @@ except ImportError as error:
 
 from lakemem.integrations.mlflow.evaluation import PredictFn, make_predict_fn
 from lakemem.integrations.mlflow.resources import resources
+from lakemem.integrations.mlflow.serving import run_span
 from lakemem.integrations.mlflow.tracing import trace
 
-__all__ = ["resources", "make_predict_fn", "PredictFn", "trace"]
+__all__ = ["resources", "make_predict_fn", "PredictFn", "trace", "run_span"]

@@ -62,6 +62,9 @@ def identify_trace(span: Span, *, thread_id: str | None, user_id: str | None) ->
 
 @contextmanager
 def _span(operation: Operation[Any], /, *, include_text: bool) -> Iterator[Callable[[Any], None]]:
+    if _is_of_a_server(operation):
+        yield lambda result: None
+        return
     is_retriever = include_text and operation.statement in ("recall.search", "recall.nearest")
     failure: BaseException | None = None
     with mlflow.start_span(
@@ -96,6 +99,12 @@ def _span(operation: Operation[Any], /, *, include_text: bool) -> Iterator[Calla
             failure = error
     if failure is not None:
         raise failure
+
+
+def _is_of_a_server(operation: Operation[Any]) -> bool:
+    """Whether it is what a server of runs does by itself, all day long: that belongs to nobody's trace."""
+    is_asked_for = operation.statement.startswith("runs.") and mlflow.get_current_active_span() is not None
+    return operation.statement.startswith(("runs.", "running.")) and not is_asked_for
 
 
 def _measured(result: Any) -> dict[str, Any]:
