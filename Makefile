@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 PEERS := .venv-peers
 OLDEST := .venv-oldest
 
-.PHONY: demo test test-16 test-emulator test-peers test-oldest test-faults soak bench-short-term bench-long-term bench-runs lint generate lock docs clean
+.PHONY: demo test test-16 test-poisoning test-emulator test-peers test-oldest test-faults soak bench-short-term bench-long-term bench-runs lint generate lock docs clean
 
 demo: $(STAMP)
 	$(BIN)/lakemem demo $(ARGS)
@@ -20,6 +20,10 @@ test-16: $(STAMP)
 		tests/test_statements.py tests/langgraph/test_against_in_memory.py tests/langgraph/test_conformance.py \
 		tests/langgraph/test_graphs.py tests/langgraph/test_history_model.py tests/langgraph/test_store_model.py \
 		tests/langgraph/test_pruning.py $(ARGS)
+
+# Attempts to make memories act on a model, and how many were made of each kind.
+test-poisoning: $(STAMP)
+	$(BIN)/pytest -q -s tests/poisoning $(ARGS)
 
 test-emulator: $(STAMP)
 	$(BIN)/pytest tests/emulator tests/databricks $(ARGS)
