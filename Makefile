@@ -5,11 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 PEERS := .venv-peers
 OLDEST := .venv-oldest
-OF_SQL := tests/_async tests/test_grants.py tests/test_statements.py tests/langgraph/test_against_in_memory.py \
-	tests/langgraph/test_conformance.py tests/langgraph/test_graphs.py tests/langgraph/test_history_model.py \
-	tests/langgraph/test_store_model.py tests/langgraph/test_pruning.py
 
-.PHONY: demo test test-16 test-docker test-poisoning test-emulator test-peers test-oldest test-faults soak bench-short-term bench-long-term bench-runs lint generate lock docs clean
+.PHONY: demo test test-16 test-emulator test-peers test-oldest test-faults test-isolation soak bench-short-term bench-long-term bench-runs lint generate lock docs clean
 
 demo: $(STAMP)
 	$(BIN)/lakemem demo $(ARGS)
@@ -17,16 +14,12 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/pytest --numprocesses=4 --dist=loadfile $(ARGS)
 
-# What is SQL, on the oldest Postgres that lakemem works on, and on one in Docker.
+# What is SQL, on the oldest Postgres that lakemem works on.
 test-16: $(STAMP)
-	LAKEMEM_TEST_SERVERS=embedded-16 $(BIN)/pytest --numprocesses=4 --dist=loadfile $(OF_SQL) $(ARGS)
-
-test-docker: $(STAMP)
-	LAKEMEM_TEST_DOCKER=1 $(BIN)/pytest --numprocesses=4 --dist=loadfile $(OF_SQL) $(ARGS)
-
-# Attempts to make memories act on a model, and how many were made of each kind.
-test-poisoning: $(STAMP)
-	$(BIN)/pytest -q -s tests/poisoning $(ARGS)
+	LAKEMEM_TEST_SERVERS=embedded-16 $(BIN)/pytest --numprocesses=4 --dist=loadfile tests/_async tests/test_grants.py \
+		tests/test_statements.py tests/langgraph/test_against_in_memory.py tests/langgraph/test_conformance.py \
+		tests/langgraph/test_graphs.py tests/langgraph/test_history_model.py tests/langgraph/test_store_model.py \
+		tests/langgraph/test_pruning.py $(ARGS)
 
 test-emulator: $(STAMP)
 	$(BIN)/pytest tests/emulator tests/databricks $(ARGS)
@@ -35,6 +28,13 @@ test-emulator: $(STAMP)
 # repeat some.
 test-faults: $(STAMP)
 	$(BIN)/python -W ignore -m tests.faults $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+
+# Users kept apart, by every public method, also through a pgbouncer: installed where there is none, if that may be.
+test-isolation: $(STAMP)
+	@command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
+		apt-get install -qq -y --no-install-recommends pgbouncer >/dev/null; } || \
+		echo "pgbouncer could not be installed (Debian's package, as root): the tests through it are skipped"
+	LAKEMEM_TEST_LONG=1 $(BIN)/pytest --numprocesses=2 --dist=load -rs tests/isolation $(ARGS)
 
 # Short-lived tokens under load, beside the Databricks packages' pool where `make test-peers` has installed it.
 # Two minutes; ARGS=--hour makes it an hour.

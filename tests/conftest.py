@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import psycopg
 import pytest
@@ -83,6 +85,14 @@ def empty_target(databases: DatabaseFactory) -> Iterator[Lakebase]:
     created = databases.create(empty=True)
     yield created
     databases.drop(created)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what tests have recorded as their figures, from whichever process."""
+    for report in chain(*terminalreporter.stats.values()):
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "figures" and report.when == "call":
+                terminalreporter.write_line(f"\n{value}")
 
 
 def connect(target: Lakebase, **changed: str) -> psycopg.Connection[tuple[object, ...]]:

@@ -93,10 +93,8 @@ class AuditEvent:
         action: what was done.
         actor: the Postgres role that did it.
         at: when.
-        namespace: where the memory is that it was done to; None where it concerns all that the owner has, and once
-            that was erased.
-        key: of that memory.
-        version: of that memory.
+        namespace, key, version: to which memory; None where it concerns all that the owner has, and once that was
+            erased.
         requested_by: who asked for it, where that was said.
         reason: why, where that was said.
         details: the name of a hold, or what an erasure removed.

@@ -18,8 +18,7 @@ LANES = 2
 PATIENCE = 0.05
 """Seconds. What takes longer waits for somebody else's write, or on a slow network: others go past it."""
 MOST = 64
-SMALL = 32_768
-"""Bytes. What is larger goes by itself: others would wait for it."""
+MOST_BYTES = 1_000_000
 
 
 @dataclass(slots=True)
@@ -55,7 +54,7 @@ class Gathering:
 
     async def run(self, operation: Operation[T]) -> T:
         """Run an operation that has a `turn`; one that is cancelled while it waits is not run."""
-        if self._held_up[operation.owner] or operation.size > SMALL:
+        if self._held_up[operation.owner]:
             return cast(T, await self._run(operation))
         if self._free > 0:
             done = self._take_lane({operation.owner})
@@ -102,7 +101,8 @@ class Gathering:
         """What is to be run each by itself, and what together."""
         alone: list[_Waiting] = []
         batch: list[_Waiting] = []
-        while self._waiting and len(batch) < MOST:
+        size = 0
+        while self._waiting and len(batch) < MOST and size < MOST_BYTES:
             waiting = self._waiting.popleft()
             if waiting.result.done():
                 continue
@@ -110,6 +110,7 @@ class Gathering:
                 alone.append(waiting)
             else:
                 batch.append(waiting)
+                size += waiting.operation.size
         # What one takes hold of, another one waits for: all take hold of it in the same order.
         return alone, sorted(batch, key=lambda waiting: waiting.operation.turn or "")
 

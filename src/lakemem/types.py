@@ -346,8 +346,7 @@ class QuarantinedWrite:
         reason: why it is held back, as the policy says.
         action: what was to be done: ``"save"``, ``"update"`` or ``"remember"``.
         trust: who said it.
-        namespace: where the memory belongs.
-        key: its name.
+        namespace, key: of which memory.
         text: what it says.
         held_at: since when it is held back.
         expires_at: when it is removed, unless it is released before.

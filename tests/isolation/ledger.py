@@ -20,6 +20,7 @@ _NEW_ID = re.compile(
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?([+-]\d\d:\d\d|Z)?")
 
 _NUMBERED = {"event_id"}
+_NUMBER = re.compile(r'"event_id": \d+,?')
 """The audit log numbers the events of all owners. Only the owner of the tables may read it."""
 
 
@@ -155,9 +156,11 @@ def _normal(value: Any, names: list[str], depth: int = 0) -> Any:
     if isinstance(value, str):
         for name in names:
             value = value.replace(name, "<name>")
-        return _MOMENT.sub("<moment>", _NEW_ID.sub("<id>", value))
+        return _MOMENT.sub("<moment>", _NEW_ID.sub("<id>", _NUMBER.sub("", value)))
     if isinstance(value, bytes):
         return _normal(value.decode("utf-8", "replace"), names, depth)
+    if isinstance(value, int | float) and not isinstance(value, bool) and 1e9 < value < 1e11:
+        return "<moment>"
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, datetime | date | timedelta):

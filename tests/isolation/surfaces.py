@@ -10,6 +10,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, TypeAlias
 
 from agents import Agent, ModelResponse, RunContextWrapper, Usage
@@ -65,6 +66,12 @@ def _archive(x: Names) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+ROOT: Calls = {
+    "audit": lambda memory, x: memory.audit(x.key),
+    "audit: of a receipt": lambda memory, x: memory.audit(
+        f"erased:{sha256(x.key.encode(errors='replace')).hexdigest()}"
+    ),
+}
 SCOPED: Calls = {
     "get": lambda user, x: user.get(x.key),
     "get: in a namespace": lambda user, x: user.get(x.key, namespace=(x.label,)),

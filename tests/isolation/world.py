@@ -32,7 +32,8 @@ SHARED = Names("colour", "t", "r", str(uuid.UUID(int=1)), "notes", "/memories/no
 
 def private_names() -> Names:
     """Names that only their owner knows."""
-    token = uuid.uuid4().hex[:12]
+    # One word to Postgres, without an ending that it would leave out.
+    token = uuid.uuid4().hex[:12].translate(str.maketrans("0123456789abcdef", "bcdfghjklmnpqrtv"))
     return Names(
         f"key {token}",
         f"t {token}",
@@ -86,6 +87,7 @@ class World:
             return lambda thread_id: LakebaseSession(user(name).thread(thread_id))
 
         return [
+            Surface("the memory itself", surfaces.ROOT, lambda _: self.memory),
             *(Surface(name, calls, user) for name, calls in both),
             Surface("files", surfaces.FILES, lambda name: AsyncFileMemory(user(name))),
             *(Surface(f"{name}, sync", calls, twin, blocks=True) for name, calls in both),
@@ -102,8 +104,8 @@ class World:
         for name in names:
             user = User(name)
             self.users.append(user)
-            for each in (SHARED, user.names):
-                await self._seed(user, each)
+            await self._seed(user, SHARED)
+            await self._seed(user, user.names)
 
     async def _seed(self, user: User, x: Names) -> None:
         mine = self.memory.for_user(user.name)
@@ -138,16 +140,16 @@ class World:
         """Users work, all at once, under the names that everybody has. Nobody meets what another one has."""
         for surface in calls_of:
             others = self.snapshot(besides=users)
-            await asyncio.gather(*(self._turn(surface, user, SHARED) for user in users))
-            self._check_unchanged(surface, others, self.snapshot(besides=users))
+            await asyncio.gather(*(self.turn(surface, user, SHARED) for user in users))
+            self.check_unchanged(surface, others, self.snapshot(besides=users))
 
     async def arguments(self, user: User, given: Sequence[str], calls_of: Sequence[Surface]) -> None:
         """One user gives hostile names to every call."""
         for surface in calls_of:
             others = self.snapshot(besides=[user])
             for text in given:
-                await self._turn(surface, user, Names(text, text, text, text, text, text, text))
-            self._check_unchanged(surface, others, self.snapshot(besides=[user]))
+                await self.turn(surface, user, Names(text, text, text, text, text, text, text))
+            self.check_unchanged(surface, others, self.snapshot(besides=[user]))
 
     async def probes(self, victim: User, calls_of: Sequence[Surface]) -> None:
         """Two users who have nothing name what somebody has, and what nobody has: the answers are the same."""
@@ -164,7 +166,9 @@ class World:
                     same.normal([*free.all(), control.name]),
                 )
 
-    async def _turn(self, surface: Surface, user: User, names: Names) -> None:
+    async def turn(self, surface: Surface, user: User, names: Names | None = None) -> None:
+        """Make every call of a surface, under names that everybody has or under those given."""
+        names = SHARED if names is None else names
         for name, call in surface.calls.items():
             self.ledger.note(surface.name, name, await self._call(surface, call, user, names), {user.mark})
 
@@ -190,7 +194,7 @@ class World:
                 table: connection.execute(query.format(sql.Identifier(table)), [owners]).fetchall() for table in tables
             }
 
-    def _check_unchanged(
+    def check_unchanged(
         self, surface: Surface, before: dict[str, list[tuple[Any, ...]]], after: dict[str, list[tuple[Any, ...]]]
     ) -> None:
         for table, rows in before.items():
