@@ -5,8 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 PEERS := .venv-peers
 OLDEST := .venv-oldest
+OF_SQL := tests/_async tests/test_grants.py tests/test_statements.py tests/langgraph/test_against_in_memory.py \
+	tests/langgraph/test_conformance.py tests/langgraph/test_graphs.py tests/langgraph/test_history_model.py \
+	tests/langgraph/test_store_model.py tests/langgraph/test_pruning.py
 
-.PHONY: demo test test-16 test-emulator test-peers test-oldest test-faults test-isolation soak bench-short-term bench-long-term bench-runs lint generate lock docs clean
+.PHONY: demo test test-16 test-docker test-poisoning test-emulator test-peers test-oldest test-faults test-isolation soak bench-short-term bench-long-term bench-runs lint generate lock docs clean
 
 demo: $(STAMP)
 	$(BIN)/lakemem demo $(ARGS)
@@ -14,12 +17,16 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/pytest --numprocesses=4 --dist=loadfile $(ARGS)
 
-# What is SQL, on the oldest Postgres that lakemem works on.
+# What is SQL, on the oldest Postgres that lakemem works on, and on one in Docker.
 test-16: $(STAMP)
-	LAKEMEM_TEST_SERVERS=embedded-16 $(BIN)/pytest --numprocesses=4 --dist=loadfile tests/_async tests/test_grants.py \
-		tests/test_statements.py tests/langgraph/test_against_in_memory.py tests/langgraph/test_conformance.py \
-		tests/langgraph/test_graphs.py tests/langgraph/test_history_model.py tests/langgraph/test_store_model.py \
-		tests/langgraph/test_pruning.py $(ARGS)
+	LAKEMEM_TEST_SERVERS=embedded-16 $(BIN)/pytest --numprocesses=4 --dist=loadfile $(OF_SQL) $(ARGS)
+
+test-docker: $(STAMP)
+	LAKEMEM_TEST_DOCKER=1 $(BIN)/pytest --numprocesses=4 --dist=loadfile $(OF_SQL) $(ARGS)
+
+# Attempts to make memories act on a model, and how many were made of each kind.
+test-poisoning: $(STAMP)
+	$(BIN)/pytest -q -s tests/poisoning $(ARGS)
 
 test-emulator: $(STAMP)
 	$(BIN)/pytest tests/emulator tests/databricks $(ARGS)

@@ -7,6 +7,7 @@ import collections
 import contextlib
 import json
 import logging
+import math
 import random
 import statistics
 import sys
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 TASKS = 32
 STALL = 0.05
-RECOVERY = 20
-"""Seconds in which what waits in a buffer is stored, before anything is missed."""
+PATIENCE = 20.0
+"""Seconds without anything that waits in a buffer being stored, after which it is missed."""
 MEASURED = 20_000
 """Operations of which the times are kept; of more, a sample."""
 
@@ -111,6 +112,19 @@ class Usage:
             connections = sum(each.status == psutil.CONN_ESTABLISHED for each in process.net_connections("tcp"))
             self._samples.append((process.memory_info().rss / 2**20, process.num_fds(), connections))
             time.sleep(1.0)
+
+
+class Recovery:
+    """Waits for what a degrading memory has buffered, for as long as some of it gets stored."""
+
+    def __init__(self) -> None:
+        self._fewest = math.inf
+        self._end = 0.0
+
+    def is_over(self, health: Health) -> bool:
+        if health.pending_writes < self._fewest:
+            self._fewest, self._end = health.pending_writes, time.monotonic() + PATIENCE
+        return health.status == "ok" or time.monotonic() > self._end
 
 
 class Watch:
@@ -211,9 +225,8 @@ async def run_async(seconds: float, tally: Tally, *, degrade: bool) -> None:
         await asyncio.gather(*[work(number) for number in range(TASKS)])
         watch.cancel()
         health = await memory.health()
-        for _ in range(RECOVERY):
-            if health.status == "ok":
-                break
+        recovery = Recovery()
+        while not recovery.is_over(health):
             await asyncio.sleep(1.0)
             health = await memory.health()
         tally.note(health)
@@ -258,9 +271,8 @@ def run_sync(seconds: float, tally: Tally, *, degrade: bool) -> None:
         for running in threads:
             running.join()
         health = memory.health()
-        for _ in range(RECOVERY):
-            if health.status == "ok":
-                break
+        recovery = Recovery()
+        while not recovery.is_over(health):
             time.sleep(1.0)
             health = memory.health()
         tally.note(health)

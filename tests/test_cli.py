@@ -254,7 +254,8 @@ def test_an_export_is_lines_of_json_with_their_kinds(target: Lakebase, tmp_path:
     assert run("export", "--scope", "team", "--dsn", dsn(target)) == 0
     assert '"n": 4' in capsys.readouterr().out
     assert run("export", "--user", "nobody", "--dsn", dsn(target)) == 0
-    assert capsys.readouterr() == ("", "exported 0 threads with 0 items, 0 versions of memories, 0 checkpoints, and 0 runs\n")
+    told = "exported 0 threads with 0 items, 0 versions of memories, 0 checkpoints, and 0 runs\n"
+    assert capsys.readouterr() == ("", told)
 
 
 def test_an_export_that_cannot_be_made_says_why(target: Lakebase, tmp_path: Path, capsys: Captured) -> None:

@@ -43,7 +43,8 @@ def connection(target: Lakebase) -> Iterator[psycopg.Connection[tuple[Any, ...]]
 
 @pytest.fixture(autouse=True)
 def parameters(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"overlap": 0.6, "as_of": "2026-01-01Z", "valid_from": "2026-01-01Z", "version": 1}.items():
+    given = {"overlap": 0.6, "as_of": "2026-01-01Z", "valid_from": "2026-01-01Z", "version": 1, "yields_to": ["user"]}
+    for name, value in given.items():
         monkeypatch.setitem(PARAMETERS, name, value)
 
 

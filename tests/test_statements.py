@@ -84,6 +84,7 @@ PARAMETERS: dict[str, Any] = {
     "older_than": 60.0,
     "locks": ["a lock"],
     "max_bytes": 1_000_000,
+    "max_characters": 1_000,
     "max_items": 100,
     "max_text": 1_000,
     "metadata": "{}",
@@ -97,6 +98,7 @@ PARAMETERS: dict[str, Any] = {
     "query": "Which words are common?",
     "ranked": 1_000,
     "replace": True,
+    "similarity": 0.8,
     "sets_expiry": True,
     "sets_metadata": True,
     "sets_title": True,
@@ -160,6 +162,10 @@ ROWS = """
     INSERT INTO lakemem.holds (owner, name, reason, placed_by) SELECT owner, 'hold ' || n, 'why', 'who' FROM given;
     INSERT INTO lakemem.held_rows (owner, table_name, content) SELECT owner, 'thread_items', '{}' FROM given;
     INSERT INTO lakemem.run_events SELECT owner, 'run ' || n, e, 1, '{}' FROM given, generate_series(0, 9) AS e;
+    INSERT INTO lakemem.quarantine (
+        owner, quarantine_id, action, reason, trust, namespace, key, draft, expires_at
+    )
+        SELECT owner, n::text, 'save', 'why', 'tool', '{}', 'k', '{}', now() + interval '1 day' FROM given;
     ANALYZE;
 """
 
@@ -258,6 +264,8 @@ OF_NOBODY = {
     "sweeping.threads",
     "sweeping.owners_of_old_writes",
     "sweeping.ended_runs",
+    "quarantine.of_everybody",
+    "quarantine.owners_of_expired",
     "consolidating.next_owner",
     "reembedding.counts",
     "reembedding.unfilled",
@@ -267,7 +275,7 @@ OF_NOBODY = {
 OF_OWNERS = sorted(
     name
     for name, text in STATEMENTS.items()
-    if re.search(r'"lakemem"\.(thread|checkpoint|memor|applied_writes|jobs|run)', text)
+    if re.search(r'"lakemem"\.(thread|checkpoint|memor|applied_writes|jobs|run|quarantine)', text)
     and name not in SCRIPTS | OF_NOBODY
 )
 

@@ -27,8 +27,8 @@ class MatchPolicy:
         similarity: 0 to 1, from which two facts are candidates; by default that from which a save links them. Facts
             without a vector have none.
         max_pairs: how many candidates of each owner it is asked about in a run, the newest first.
-        since: only candidates of which one was saved since then, such as the last run; None for all. What a matcher
-            has denied is not kept: without this, each run asks again.
+        since: only candidates of which one holds since then or later (`valid_from`), such as the last run; None for
+            all. What a matcher has denied is not kept: without this, each run asks again.
         deadline: seconds to wait for each answer.
     """
 

@@ -93,8 +93,10 @@ class AuditEvent:
         action: what was done.
         actor: the Postgres role that did it.
         at: when.
-        namespace, key, version: to which memory; None where it concerns all that the owner has, and once that was
-            erased.
+        namespace: where the memory is that it was done to; None where it concerns all that the owner has, and once
+            that was erased.
+        key: of that memory.
+        version: of that memory.
         requested_by: who asked for it, where that was said.
         reason: why, where that was said.
         details: the name of a hold, or what an erasure removed.

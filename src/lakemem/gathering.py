@@ -18,7 +18,8 @@ LANES = 2
 PATIENCE = 0.05
 """Seconds. What takes longer waits for somebody else's write, or on a slow network: others go past it."""
 MOST = 64
-MOST_BYTES = 1_000_000
+SMALL = 32_768
+"""Bytes. What is larger goes by itself: others would wait for it."""
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ class Gathering:
 
     async def run(self, operation: Operation[T]) -> T:
         """Run an operation that has a `turn`; one that is cancelled while it waits is not run."""
-        if self._held_up[operation.owner]:
+        if self._held_up[operation.owner] or operation.size > SMALL:
             return cast(T, await self._run(operation))
         if self._free > 0:
             done = self._take_lane({operation.owner})
@@ -101,8 +102,7 @@ class Gathering:
         """What is to be run each by itself, and what together."""
         alone: list[_Waiting] = []
         batch: list[_Waiting] = []
-        size = 0
-        while self._waiting and len(batch) < MOST and size < MOST_BYTES:
+        while self._waiting and len(batch) < MOST:
             waiting = self._waiting.popleft()
             if waiting.result.done():
                 continue
@@ -110,7 +110,6 @@ class Gathering:
                 alone.append(waiting)
             else:
                 batch.append(waiting)
-                size += waiting.operation.size
         # What one takes hold of, another one waits for: all take hold of it in the same order.
         return alone, sorted(batch, key=lambda waiting: waiting.operation.turn or "")
 

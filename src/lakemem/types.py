@@ -346,7 +346,8 @@ class QuarantinedWrite:
         reason: why it is held back, as the policy says.
         action: what was to be done: ``"save"``, ``"update"`` or ``"remember"``.
         trust: who said it.
-        namespace, key: of which memory.
+        namespace: where the memory belongs.
+        key: its name.
         text: what it says.
         held_at: since when it is held back.
         expires_at: when it is removed, unless it is released before.

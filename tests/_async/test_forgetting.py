@@ -77,7 +77,8 @@ async def fill_all(memory: AsyncMemory, target: Lakebase, user: AsyncScopedMemor
     await fill(memory, user, said)
     Rows(target, user.owner)(
         "INSERT INTO lakemem.quarantine"
-        " (owner, quarantine_id, action, reason, trust, namespace, key, draft, expires_at) VALUES (%s, 'q', 'save', 'doubtful', 'tool', '{}', 'k', to_json(%s::text), now() + interval '1 day')",
+        " (owner, quarantine_id, action, reason, trust, namespace, key, draft, expires_at)"
+        " VALUES (%s, 'q', 'save', 'doubtful', 'tool', '{}', 'k', to_json(%s::text), now() + interval '1 day')",
         user.owner,
         said,
     )

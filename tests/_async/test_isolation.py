@@ -28,7 +28,7 @@ from tests.support.rows import Rows
 TABLES = (
     "threads", "thread_items", "checkpoints", "checkpoint_blobs", "checkpoint_writes",
     "checkpoint_segments", "checkpoint_positions", "run_usage", "memories", "memory_events", "applied_writes",
-    "jobs", "runs", "run_events",
+    "jobs", "runs", "run_events", "quarantine", "holds", "held_rows",
 )  # fmt: skip
 Call: TypeAlias = Callable[[AsyncScopedMemory], Awaitable[Any]]
 
@@ -49,7 +49,7 @@ async def memory(target: Lakebase) -> Any:
 
 
 @pytest.fixture
-async def alice(memory: AsyncMemory) -> AsyncScopedMemory:
+async def alice(memory: AsyncMemory, target: Lakebase) -> AsyncScopedMemory:
     """A user who has a row in every table."""
     alice = memory.for_user(f"alice {uuid.uuid4()}")
     await alice.save("colour", "blue", metadata={"a": 1})
@@ -74,6 +74,16 @@ async def alice(memory: AsyncMemory) -> AsyncScopedMemory:
     assert await memory._storage.run(claim) is not None
     at = running.Position(owner=alice.owner, run_id="r", attempt=1, last_sequence=-1)
     assert (await memory._storage.run(running.append(at, ["{}"], lease=60))).status == "in_progress"
+    with Rows(target, alice.owner).connect() as connection:
+        connection.execute(
+            "INSERT INTO lakemem.quarantine"
+            " (owner, quarantine_id, action, reason, trust, namespace, key, draft, expires_at)"
+            " VALUES (%s, 'q', 'save', 'doubtful', 'tool', '{}', 'k', '{}', now() + interval '1 day')",
+            [alice.owner],
+        )
+    await alice.thread("t").append([{"content": "taken back"}])
+    await alice.hold("case 17", placed_by="legal", reason="a claim")
+    await alice.thread("t").pop()
     return alice
 
 
@@ -110,9 +120,12 @@ def test_every_table_is_confined_also_for_its_owner(target: Lakebase) -> None:
         "applied_writes": ["sweep"],
         "jobs": ["jobs"],
         "runs": ["dead", "due", "sweep", "tails"],
+        "quarantine": ["maintenance", "sweep"],
+        "holds": ["sweep"],
     }
     expected = [(name, True, True, sorted([*more.get(name, []), "owner_only"])) for name in TABLES]
-    assert tables == sorted([*expected, ("migrations", True, True, ["everybody"])])
+    of_nobody = [("migrations", True, True, ["everybody"]), ("secrets", True, True, ["functions"])]
+    assert tables == sorted([*expected, *of_nobody])
 
 
 def test_every_policy_holds_reading_and_writing_of_every_role_to_the_owner(target: Lakebase) -> None:
@@ -120,7 +133,7 @@ def test_every_policy_holds_reading_and_writing_of_every_role_to_the_owner(targe
         target,
         """
         SELECT tablename, permissive, roles::text, cmd, qual = with_check, qual
-        FROM pg_policies WHERE schemaname = 'lakemem' AND tablename <> 'migrations' AND policyname = 'owner_only'
+        FROM pg_policies WHERE schemaname = 'lakemem' AND policyname = 'owner_only'
         """,
     )
     assert sorted(table for table, *_ in policies) == sorted(TABLES)
@@ -142,6 +155,7 @@ def test_every_primary_key_begins_with_the_owner(target: Lakebase) -> None:
     assert dict(keys) == {
         **{f"lakemem.{table}": "owner" for table in TABLES},
         "lakemem.migrations": "number",
+        "lakemem.secrets": "name",
     }
 
 
@@ -192,6 +206,8 @@ async def test_direct_sql_as_another_owner_reaches_nothing(
             "INSERT INTO lakemem.runs (owner, run_id, kind, background, request, metadata, max_attempts, deadline)"
             " VALUES (%s, 'r', 'stream', true, '{}', '{}', 1, now())",
             "INSERT INTO lakemem.run_events VALUES (%s, 'r', 9, 1, '{}')",
+            "INSERT INTO lakemem.holds (owner, name, reason, placed_by) VALUES (%s, 'n', 'r', 'p')",
+            "INSERT INTO lakemem.held_rows (owner, table_name, content) VALUES (%s, 'threads', '{}')",
         )
         for insert in inserts:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -249,7 +265,10 @@ async def test_another_user_finds_nothing_and_removes_nothing(
     before = everything(target, alice.owner)
     assert not await READS[call](bob)
     assert everything(target, alice.owner) == before
-    assert not any(everything(target, bob.owner).values())
+    of_bob = everything(target, bob.owner)
+    # That somebody took out all of a user's is in the log, though it was nothing.
+    assert len(of_bob.pop("memory_events")) == (call == "export")
+    assert not any(of_bob.values())
 
 
 async def test_what_another_user_writes_under_the_same_names_is_theirs(

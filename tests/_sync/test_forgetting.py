@@ -78,7 +78,8 @@ def fill_all(memory: Memory, target: Lakebase, user: ScopedMemory, said: str) ->
     fill(memory, user, said)
     Rows(target, user.owner)(
         "INSERT INTO lakemem.quarantine"
-        " (owner, quarantine_id, action, reason, trust, namespace, key, draft, expires_at) VALUES (%s, 'q', 'save', 'doubtful', 'tool', '{}', 'k', to_json(%s::text), now() + interval '1 day')",
+        " (owner, quarantine_id, action, reason, trust, namespace, key, draft, expires_at)"
+        " VALUES (%s, 'q', 'save', 'doubtful', 'tool', '{}', 'k', to_json(%s::text), now() + interval '1 day')",
         user.owner,
         said,
     )

@@ -298,7 +298,7 @@ def test_an_answer_that_is_cut_off_doubles_no_fact(target: Lakebase, fault: Any)
         with Memory(proxy.target, max_size=2) as memory:
             memory.for_user("alice").remember([said("I like tea.")], thread_id="t")
             coming = iter([fault])
-            proxy.fault = lambda request: next(coming, "none") if b"lakemem jobs.complete" in request else "none"
+            proxy.fault = lambda request: next(coming, "none") if b" jobs.complete\0" in request else "none"
             with pytest.raises(StorageUnavailableError):
                 memory.worker(SentenceExtractor()).run_once()
             # Where it was cut off after the commit, there is nothing left to do.

@@ -155,7 +155,6 @@ def test_to_others_a_run_does_not_exist(alice: ScopedMemory, bob: ScopedMemory) 
     [
         {"request": "hello"}, {"request": {"a": float("nan")}}, {"run_id": ""}, {"thread_id": "\n"}, {"kind": "both"},
         {"delay": -1.0},
-        {"delay": -1.0},
         {"timeout": 0}, {"timeout": None}, {"max_attempts": 0}, {"max_attempts": 101}, {"on_busy": "wait"},
         {"max_queued": -1}, {"idempotency_key": ""}, {"metadata": {"a": "\x00"}},
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import multiprocessing
 import random
 import signal
@@ -139,6 +140,7 @@ class Crowd:
 
 def main(order: dict[str, Any]) -> None:
     """Work until SIGTERM, or SIGKILL."""
+    logging.getLogger("lakemem").setLevel(logging.CRITICAL)
     asyncio.run(_work(Order(**order)))
 
 

@@ -71,7 +71,9 @@ class Server:
 
     def admin(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """A session of the superuser, past everything else."""
-        return psycopg.connect(make_conninfo(self.admin_dsn, dbname=database), autocommit=True)
+        # Not to be ended by a timeout that a round sets.
+        login = make_conninfo(self.admin_dsn, dbname=database, options="-c statement_timeout=0")
+        return psycopg.connect(login, autocommit=True)
 
     def configure(self, *statements: LiteralString) -> None:
         with self.admin() as connection:

@@ -23,6 +23,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from pydantic import BaseModel
 
+from lakemem import caches
 from lakemem.integrations.langgraph_elements import (
     MAX_SPANS,
     Elements,
@@ -380,6 +381,17 @@ def test_a_thread_is_forgotten_with_all_its_channels() -> None:
     assert versions.get("ada", "1", "", "a") is versions.get("ada", "1", "inner", "b") is None
     assert versions.get("ada", "2", "", "a") is not None
     assert versions.get("bob", "1", "", "a") is not None
+
+
+def test_an_erasure_in_this_process_reaches_all_that_is_remembered_of_an_owner() -> None:
+    one, another = KnownVersions(), KnownVersions()
+    for versions in (one, another):
+        for channel in [("user:ada", "1", "", "a"), ("user:ada", "2", "", "a"), ("user:bob", "1", "", "a")]:
+            versions.keep(known(10), *channel)
+    caches.forget_owner("user:ada")
+    for versions in (one, another):
+        assert versions.get("user:ada", "1", "", "a") is versions.get("user:ada", "2", "", "a") is None
+        assert versions.get("user:bob", "1", "", "a") is not None
 
 
 def test_versions_may_be_remembered_from_many_threads() -> None:

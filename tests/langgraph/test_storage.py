@@ -390,3 +390,16 @@ def test_versions_of_a_channel_grow_for_many_steps() -> None:
         assert start is None or isinstance(start, int) or len(start) < 8 or start < versions[0]
     # Two branches from the same version do not meet.
     assert saver.get_next_version("00000007.a", None) != saver.get_next_version("00000007.a", None)
+
+
+async def test_a_saver_goes_on_after_another_process_erased_its_user(saver: Saver, rows: Rows) -> None:
+    """It remembers versions that are gone: what it stores next does not rest on them."""
+    history = History(saver)
+    await history.put({"messages": [message(number) for number in range(10)]})
+    rows("SELECT lakemem.erase_all(%s, NULL, NULL)", OWNER)
+    assert await saver.aget_tuple(config("t")) is None
+    anew = History(saver)
+    await anew.put({"messages": [message(number) for number in range(5)]})
+    await anew.put({"messages": [message(number) for number in range(6)]})
+    await anew.check()
+    await anew.check(renewed(saver))

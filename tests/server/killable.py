@@ -32,3 +32,10 @@ async def poison(request: dict[str, Any]) -> str:
         return "well"
     note(str(os.getpid()))
     os._exit(1)
+
+
+async def speaks(request: dict[str, Any], run: Any) -> AsyncIterator[str]:
+    """As many words as are wanted, each with its attempt and its place."""
+    for number in range(int(request["input"])):
+        yield f"{run.attempt}:{number} "
+        await asyncio.sleep(0.04)

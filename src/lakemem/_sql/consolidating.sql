@@ -62,14 +62,16 @@ ORDER BY m.valid_from DESC, m.key DESC, m.namespace
 LIMIT %(limit)s;
 
 -- name: candidates
--- Each of the given facts with older ones that a matcher is asked about: vectors are compared first, and only of what
--- is so similar it is read whether one could stand for the other, as for twins.
+-- Each of the given facts with older ones that a matcher is asked about: as for twins, one must be able to stand for the
+-- other. Texts are read of the few that are left.
 WITH facts AS MATERIALIZED (
     SELECT
-        m.namespace, m.key, m.version, m.valid_from, m.trust, m.embedding, m.embedding_model, m.next_embedding,
+        m.namespace, m.key, m.version, m.valid_from, m.occurred_at, m.metadata, m.content_hash, m.trust,
+        m.value::text = to_json(m.text)::text AS text_says_all, m.embedding, m.embedding_model, m.next_embedding,
         m.next_embedding_model
     FROM {schema}.memories AS m
     WHERE m.owner = %(owner)s AND m.valid_to IS NULL AND {alive} AND m.kind = 'fact' AND {keyed_by_content}
+        AND length(m.text) <= %(max_characters)s::int
 ), given AS MATERIALIZED (
     SELECT facts.*
     FROM unnest(%(namespaces)s::text[], %(keys)s::text[]) AS given (namespace, key)
@@ -81,14 +83,20 @@ WITH facts AS MATERIALIZED (
     FROM given AS twin JOIN facts AS kept
         ON kept.namespace = twin.namespace AND kept.trust = twin.trust
         AND (twin.valid_from, twin.key) > (kept.valid_from, kept.key)
-    WHERE coalesce(
-        CASE
-            WHEN kept.embedding_model = twin.embedding_model
-                THEN -(kept.embedding OPERATOR({vector}.<#>) twin.embedding)
-            WHEN kept.next_embedding_model = twin.next_embedding_model
-                THEN -(kept.next_embedding OPERATOR({vector}.<#>) twin.next_embedding)
-        END >= %(similarity)s::float8, false
-    )
+    -- The one that goes must not say anything beside its text.
+    WHERE kept.metadata @> twin.metadata AND (twin.text_says_all OR twin.content_hash = kept.content_hash)
+        AND (twin.occurred_at IS NULL OR coalesce(twin.occurred_at = kept.occurred_at, false))
+        AND coalesce(
+            CASE
+                WHEN kept.embedding_model = twin.embedding_model
+                    THEN -(kept.embedding OPERATOR({vector}.<#>) twin.embedding)
+                WHEN kept.next_embedding_model = twin.next_embedding_model
+                    THEN -(kept.next_embedding OPERATOR({vector}.<#>) twin.next_embedding)
+            END >= %(similarity)s::float8, false
+        )
+    -- The newest of those that could go, and of those that could stay.
+    ORDER BY twin.valid_from DESC, twin.key DESC, kept.valid_from DESC, kept.key DESC
+    LIMIT %(limit)s
 )
 SELECT
     alike.namespace, alike.key, alike.version, alike.twin_key, alike.twin_version, k.text, k.occurred_at, t.text,
@@ -98,13 +106,7 @@ FROM alike
         AND k.namespace = alike.namespace
     JOIN {schema}.memories AS t ON t.owner = %(owner)s AND t.key = alike.twin_key
         AND t.version = alike.twin_version AND t.namespace = alike.namespace
--- The one that goes must not say anything beside its text.
-WHERE k.metadata @> t.metadata AND (t.value::text = to_json(t.text)::text OR t.content_hash = k.content_hash)
-    AND (t.occurred_at IS NULL OR coalesce(t.occurred_at = k.occurred_at, false))
-    AND greatest(length(k.text), length(t.text)) <= %(max_characters)s::int
--- The oldest of those that could stay comes last, as the newest of those that could go comes first.
-ORDER BY alike.twin_valid_from DESC, alike.twin_key DESC, alike.valid_from DESC, alike.key DESC
-LIMIT %(limit)s;
+ORDER BY alike.twin_valid_from DESC, alike.twin_key DESC, alike.valid_from DESC, alike.key DESC;
 
 -- name: merge
 -- Where both are still as they were found, the twin is closed; what is kept lasts as long, and is as important.

@@ -19,10 +19,17 @@ INSERT INTO {schema}.memory_events (owner, namespace, key, action, reason)
 SELECT %(owner)s, %(namespace)s::text[], %(key)s, 'quarantine', %(reason)s FROM held WHERE is_new;
 
 -- name: listing
--- Those of one owner; of everybody for the owner 'maintenance'.
 SELECT quarantine_id, owner, reason, action, trust, namespace, key, draft::text, held_at, expires_at
 FROM {schema}.quarantine
-WHERE (%(of_everybody)s::boolean OR owner = %(owner)s) AND expires_at > now()
+WHERE owner = %(owner)s AND expires_at > now()
+ORDER BY held_at, quarantine_id
+LIMIT %(limit)s;
+
+-- name: of_everybody
+-- For the owner 'maintenance'.
+SELECT quarantine_id, owner, reason, action, trust, namespace, key, draft::text, held_at, expires_at
+FROM {schema}.quarantine
+WHERE expires_at > now()
 ORDER BY held_at, quarantine_id
 LIMIT %(limit)s;
 

@@ -25,13 +25,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "it; the other rules hold where they are given. What is closed stays in the history, unless it is erased. Run "
         "it as the owner of the tables, beside the running app.",
     )
-    parser.add_argument("--keep-duplicates", action="store_true", help="merge nothing")
+    parser.add_argument("--keep-duplicates", action="store_true", help="merge nothing but what a matcher confirms")
     parser.add_argument(
         "--matcher", metavar="module:matcher", help="what says which similar facts say the same, such as a model"
     )
     parser.add_argument("--similarity", type=float, default=0.8, help="from which it is asked (default: 0.8)")
     parser.add_argument("--max-pairs", type=int, default=200, help="of each owner it is asked about (default: 200)")
-    parser.add_argument("--match-days", type=float, metavar="DAYS", help="ask only where one was saved in these days")
+    parser.add_argument("--match-days", type=float, metavar="DAYS", help="ask only where one of the two is so new")
     parser.add_argument("--deadline", type=float, default=60.0, help="seconds for each answer (default: 60)")
     parser.add_argument("--half-life-days", type=float, metavar="DAYS", help="after which importance is halved")
     parser.add_argument("--max-facts", type=int, metavar="N", help="facts that each owner keeps")

@@ -72,5 +72,5 @@ def _said(swept: Swept) -> str:
     return (
         f"removed {swept.threads} expired threads, {swept.checkpoints} checkpoints, "
         f"{swept.memories} expired memories, {swept.marks} marks of writes, {swept.runs} runs, "
-        f"{swept.run_events} events of runs"
+        f"{swept.run_events} events of runs, {swept.quarantined} writes in quarantine"
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from lakemem.errors import ConflictError
 from lakemem.operations import Operation, Rows
+from lakemem.operations.threads import turn_of_thread
 from lakemem.spans import Spans, flat, paired
 from lakemem.validation import check_identifier, check_limit
 
@@ -145,6 +146,7 @@ def put(
             parse=_positions_before,
             fallback={},
             writes=True,
+            turn=turn_of_thread(owner, address.thread_id),
         )
     return Operation(
         statement="checkpoints.put",
@@ -153,6 +155,7 @@ def put(
         parse=lambda rows: {},
         fallback={},
         writes=True,
+        turn=turn_of_thread(owner, address.thread_id),
     )
 
 
@@ -183,6 +186,7 @@ def put_writes(
         parse=lambda rows: None,
         fallback=None,
         writes=True,
+        turn=turn_of_thread(owner, address.thread_id),
     )
 
 

@@ -18,7 +18,7 @@ LEAST_CHANGE = 0.01
 
 NEWEST = 10_000
 """Facts of an owner for which candidates are looked for."""
-COMPARED = 200
+COMPARED = 100
 """Of these, how many a statement compares with all others."""
 MAX_CHARACTERS = 1_000
 """Of a fact that a matcher is shown: it is shown all of it, or nothing."""
@@ -98,9 +98,7 @@ def newest(owner: str, since: datetime | None) -> Operation[list[Address]]:
     )
 
 
-def candidates(
-    owner: str, facts: Sequence[Address], similarity: float, limit: int | None
-) -> Operation[list[Candidate]]:
+def candidates(owner: str, facts: Sequence[Address], similarity: float, limit: int) -> Operation[list[Candidate]]:
     """Each of these facts with the older ones that are so similar to it, in the order of :func:`newest`."""
     return Operation(
         statement="consolidating.candidates",

@@ -81,9 +81,9 @@ def _hold(
 def listing(owner: str, limit: int | None) -> Operation[list[QuarantinedWrite]]:
     """What is held back of an owner, the longest held first; of everybody for `MAINTENANCE`."""
     return Operation(
-        statement="quarantine.listing",
+        statement="quarantine.of_everybody" if owner == MAINTENANCE else "quarantine.listing",
         owner=owner,
-        parameters={"owner": owner, "of_everybody": owner == MAINTENANCE, "limit": check_limit(limit)},
+        parameters={"owner": owner, "limit": check_limit(limit)},
         parse=lambda rows: [_held(row).write for row in rows],
         fallback=[],
         waits=False,

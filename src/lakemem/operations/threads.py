@@ -27,6 +27,11 @@ UNCHANGED: Any = object()
 """Stands for an argument that was not given, where None means something."""
 
 
+def turn_of_thread(owner: str, thread_id: str) -> str:
+    """What a write to a thread takes hold of."""
+    return json.dumps([owner, thread_id])
+
+
 def append(owner: str, thread_id: str, items: Sequence[Mapping[str, Any]]) -> Operation[range]:
     encoded = encode_items(items)
 
@@ -41,6 +46,7 @@ def append(owner: str, thread_id: str, items: Sequence[Mapping[str, Any]]) -> Op
         parse=positions,
         fallback=range(0),
         writes=True,
+        turn=turn_of_thread(owner, thread_id),
     )
 
 
