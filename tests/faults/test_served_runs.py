@@ -30,7 +30,7 @@ from tests.server.test_processes import Process, serving
 LONG = bool(os.environ.get("LAKEMEM_TEST_LONG"))
 ROUNDS = 5 if LONG else 1
 RUNS = 32
-WORDS = 40
+WORDS = 60
 FOR_A_CLIENT = 90.0
 
 
@@ -40,13 +40,14 @@ class Client:
     Attributes:
         events: what it has got, each number once.
         connections: how often it had to connect.
+        returns: how often of these it had events already.
     """
 
     def __init__(self, servers: list[Process]) -> None:
         self._servers = servers
         self._key = secrets.token_hex(8)
         self.events: list[dict[str, Any]] = []
-        self.connections = 0
+        self.connections = self.returns = 0
 
     async def follow(self) -> None:
         async with asyncio.timeout(FOR_A_CLIENT):
@@ -56,6 +57,7 @@ class Client:
     async def _connect(self, server: Process) -> bool:
         """Take what comes; whether that is all."""
         self.connections += 1
+        self.returns += bool(self.events)
         with contextlib.suppress(httpx.TransportError):
             async with self._asked(server) as answer:
                 if answer.status_code != 200:
@@ -127,22 +129,26 @@ async def run_through_faults(target: Lakebase, folder: Path, notes: Path) -> Non
         servers = list(await asyncio.gather(*(stack.enter_async_context(way) for way in ways)))
         clients = [Client(servers) for _ in range(RUNS)]
         following = [asyncio.create_task(client.follow()) for client in clients]
+        while not all(len(client.events) > 2 for client in clients):
+            await asyncio.sleep(0.02)
         # Both in the middle of the runs, in either order.
         faults = [kill(random.choice(servers)), restart(folder)]
         random.shuffle(faults)
         for fault in faults:
-            await asyncio.sleep(random.uniform(0.3, 1.0))
+            await asyncio.sleep(random.uniform(0.0, 0.6))
             await fault
         await asyncio.gather(*following)
         (survivor,) = [server for server in servers if server.process.poll() is None]
         attempts = [await check(client, survivor) for client in clients]
+        assert any(client.returns for client in clients), "no client had to come back"
         ids = {client.run_id for client in clients}
         assert len(ids) == RUNS, "an idempotency key gave two clients one run"
         listed = (await survivor.http.get("/health")).json()
         assert listed["status"] == "healthy"
         print(
             f"{RUNS} runs, {sum(len(client.events) for client in clients)} events, "
-            f"{sum(client.connections for client in clients)} connections, {sum(each > 1 for each in attempts)} taken "
+            f"{sum(client.connections for client in clients)} connections, "
+            f"{sum(client.returns for client in clients)} of them to go on, {sum(each > 1 for each in attempts)} taken "
             "over, none lost, none doubled"
         )
 
