@@ -299,7 +299,7 @@ async def test_after_three_failures_in_a_row_it_is_not_asked_again(
 ) -> None:
     monkeypatch.setattr(consolidating, "ASKED", 1)
     for name in ("alice", "bob"):
-        for number in range(3):
+        for number in range(4):
             await note(memory.for_user(name), f"Ada has dog {number}")
         await note(memory.for_user(name), "Ada likes tea")
         await note(memory.for_user(name), "Ada likes tea.")

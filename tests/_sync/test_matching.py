@@ -294,7 +294,7 @@ def test_a_consolidation_goes_on_without_a_matcher_that_fails(
 def test_after_three_failures_in_a_row_it_is_not_asked_again(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consolidating, "ASKED", 1)
     for name in ("alice", "bob"):
-        for number in range(3):
+        for number in range(4):
             note(memory.for_user(name), f"Ada has dog {number}")
         note(memory.for_user(name), "Ada likes tea")
         note(memory.for_user(name), "Ada likes tea.")
