@@ -25,7 +25,7 @@ from lakemem import Lakebase
 from lakemem.embedded import EmbeddedPostgres
 from lakemem.testing import DatabaseFactory
 
-pytest_plugins = ["lakemem.testing.fixtures"]
+pytest_plugins = ["lakemem.testing.fixtures", "tests.support.told"]
 
 if os.environ.get("LAKEMEM_TEST_DSN"):
     SERVERS = ["dsn"]

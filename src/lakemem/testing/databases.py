@@ -31,7 +31,7 @@ class DatabaseFactory:
     def __init__(self, admin_dsn: str) -> None:
         self._admin = {**conninfo_to_dict(admin_dsn), "client_encoding": "utf8"}
         self._name = f"lakemem_test_{secrets.token_hex(4)}"
-        self._password = secrets.token_hex(16)
+        self._password = f"password-for-tests-{secrets.token_hex(16)}"
         self._databases: list[str] = []
         self._template: str | None = None
 
