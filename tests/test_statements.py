@@ -232,8 +232,7 @@ def scanned_without_owner(plan: list[dict[str, Any]]) -> list[str]:
         kind = node["Node Type"]
         by_owner = "(owner = " in node.get("Index Cond", "")
         if kind in ("Index Scan", "Index Only Scan", "Bitmap Index Scan"):
-            # The id of a run is hardly ever another owner's, too.
-            if not by_owner and node["Index Name"] != "runs_by_id":
+            if not by_owner:
                 found.append(f"{kind} on {node['Index Name']} by {node.get('Index Cond')}")
         elif kind == "Tid Scan" and node.get("TID Cond", "").startswith("(ctid = "):
             continue  # one row, which another step has found

@@ -54,7 +54,7 @@ SELECT {run_columns} FROM {schema}.runs AS r WHERE r.owner = %(owner)s AND r.run
 
 -- name: owner_of
 -- For the owner 'tails'. An id is made up by chance, and so is one owner's alone.
-SELECT r.owner FROM {schema}.runs AS r WHERE r.run_id = %(run_id)s ORDER BY r.created_at LIMIT 1;
+SELECT r.owner FROM {schema}.runs AS r WHERE r.run_id = %(run_id)s AND r.max_attempts > 0 ORDER BY r.created_at LIMIT 1;
 
 -- name: listing
 -- The newest first.
