@@ -52,7 +52,7 @@ def create_app(
     on_busy: BusyPolicy = "queue",
     keep_alive: float = 15.0,
     drain: float = 8.0,
-    observe: Observer = untraced,
+    observe: Observer | None = None,
 ) -> Starlette:
     """Return an ASGI application that runs an agent, whatever becomes of the connection of who asked.
 
@@ -100,7 +100,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.service = Service(served, AsyncMemory() if memory is None else memory, identify, limits, observe)
+        app.state.service = Service(
+            served, AsyncMemory() if memory is None else memory, identify, limits, observe or untraced
+        )
         async with app.state.service.running():
             yield
 
