@@ -9,7 +9,7 @@ OF_SQL := tests/_async tests/test_grants.py tests/test_statements.py tests/langg
 	tests/langgraph/test_conformance.py tests/langgraph/test_graphs.py tests/langgraph/test_history_model.py \
 	tests/langgraph/test_store_model.py tests/langgraph/test_pruning.py
 
-.PHONY: demo test test-16 test-docker test-poisoning test-emulator test-peers test-oldest test-faults test-isolation soak bench-short-term bench-long-term bench-runs lint generate lock docs clean
+.PHONY: demo test test-16 test-docker test-poisoning test-emulator test-peers test-oldest test-faults test-isolation soak bench-short-term bench-long-term bench-runs bench-row-security lint generate lock docs clean
 
 demo: $(STAMP)
 	$(BIN)/lakemem demo $(ARGS)
@@ -62,6 +62,10 @@ bench-long-term: $(STAMP)
 # works.
 bench-runs: $(STAMP)
 	$(BIN)/python benchmarks/runs.py $(ARGS)
+
+# The same calls with row-level security and without. ARGS=--quick sees that it works.
+bench-row-security: $(STAMP)
+	$(BIN)/python benchmarks/row_security.py $(ARGS)
 
 # What depends on other libraries, on the oldest versions that lakemem allows.
 test-oldest: $(OLDEST)/installed
