@@ -184,6 +184,7 @@ async def test_without_either_wall_the_leaks_are_found(target: Lakebase, admin_d
     assert found >= {"memories", "threads", "checkpoints", "runs", "files", "LangGraph saver"}
 
 
+@pytest.mark.skipif(not LONG, reason="make test-isolation")
 async def test_the_conditions_alone_hold_where_row_level_security_is_off(target: Lakebase, admin_dsn: str) -> None:
     async with a_world(target, admin_dsn) as world:
         run_as_admin(world, "ALTER TABLE {} DISABLE ROW LEVEL SECURITY")
