@@ -33,10 +33,10 @@ def test_an_archive_becomes_another_users(
 ) -> None:
     capsys.readouterr()
     assert main(["import", "archive", str(archive), "--user", "eve", "--dsn", dsn(target)]) == 0
-    assert capsys.readouterr().out == "new: 1 threads, 1 items, 2 versions of memories\n"
+    assert capsys.readouterr().out == "new: 1 threads, 1 items, 2 versions of memories, 0 checkpoints, 0 runs\n"
     monkeypatch.setattr(sys, "stdin", io.StringIO(archive.read_text()))
     assert main(["import", "archive", "-", "--user", "eve", "--dsn", dsn(target)]) == 0
-    assert capsys.readouterr().out == "new: 0 threads, 0 items, 0 versions of memories\n"
+    assert capsys.readouterr().out == "new: 0 threads, 0 items, 0 versions of memories, 0 checkpoints, 0 runs\n"
     again = tmp_path / "eve.jsonl"
     assert main(["export", "--user", "eve", "--output", str(again), "--vectors", "--dsn", dsn(target)]) == 0
     assert again.read_text() == archive.read_text()
