@@ -83,7 +83,9 @@ def test_what_nobody_said_is_left_out(item: object) -> None:
 def test_a_time_and_a_position_come_along() -> None:
     item: dict[str, Any] = {"role": "user", "content": "Hi", "occurred_at": "2025-05-01T00:00:00Z", "position": 4}
     assert utterances([item]) == [Utterance("user", "Hi", NOW, 4, trust="user")]
-    assert utterances([Message(3, {"role": "user", "content": "Hi"}, NOW)]) == [Utterance("user", "Hi", NOW, 3, trust="user")]
+    assert utterances([Message(3, {"role": "user", "content": "Hi"}, NOW)]) == [
+        Utterance("user", "Hi", NOW, 3, trust="user")
+    ]
 
 
 @pytest.mark.parametrize("item", [3, None, "text", {"content": "Hi"}, {"role": 3, "content": "Hi"}, object()])

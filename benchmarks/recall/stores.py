@@ -15,8 +15,8 @@ from psycopg_pool import AsyncConnectionPool
 from side_by_side.server import POOL_SIZE
 
 from lakemem import AsyncMemory, Lakebase
+from lakemem.memory_types import Hit
 from lakemem.ranking import Ranking
-from lakemem.types import Hit
 from recall.corpora import Turn
 from recall.embeddings import CachedEmbedder, LangChainEmbeddings
 

@@ -59,12 +59,22 @@ if TYPE_CHECKING:
     from lakemem.errors import StorageUnavailableError as StorageUnavailableError
     from lakemem.errors import ThreadBusyError as ThreadBusyError
     from lakemem.errors import ThreadNotFoundError as ThreadNotFoundError
+    from lakemem.extraction_types import Extraction as Extraction
+    from lakemem.extraction_types import KnownMemory as KnownMemory
+    from lakemem.extraction_types import Proposal as Proposal
+    from lakemem.extraction_types import SourceTurn as SourceTurn
     from lakemem.file_memory import FileAnswer as FileAnswer
     from lakemem.forgetting import AuditEvent as AuditEvent
     from lakemem.forgetting import Erasure as Erasure
     from lakemem.forgetting import Hold as Hold
     from lakemem.guarding import Guard as Guard
     from lakemem.integrations.tools import create_memory_tools as create_memory_tools
+    from lakemem.memory_types import DuplicatePolicy as DuplicatePolicy
+    from lakemem.memory_types import Explanation as Explanation
+    from lakemem.memory_types import Hit as Hit
+    from lakemem.memory_types import MemoryRecord as MemoryRecord
+    from lakemem.memory_types import ProposedWrite as ProposedWrite
+    from lakemem.memory_types import QuarantinedWrite as QuarantinedWrite
     from lakemem.protocols import AsyncLongTermMemory as AsyncLongTermMemory
     from lakemem.protocols import AsyncShortTermMemory as AsyncShortTermMemory
     from lakemem.protocols import CredentialProvider as CredentialProvider
@@ -87,40 +97,30 @@ if TYPE_CHECKING:
     from lakemem.running.attempt import Attempt as Attempt
     from lakemem.running.runner import AsyncRunner as AsyncRunner
     from lakemem.target import Lakebase as Lakebase
-    from lakemem.types import Consolidated as Consolidated
+    from lakemem.thread_types import Message as Message
+    from lakemem.thread_types import ThreadHit as ThreadHit
+    from lakemem.thread_types import ThreadInfo as ThreadInfo
+    from lakemem.thread_types import TokenUsage as TokenUsage
+    from lakemem.thread_types import Turn as Turn
     from lakemem.types import Credential as Credential
-    from lakemem.types import DeadJob as DeadJob
-    from lakemem.types import DuplicatePolicy as DuplicatePolicy
-    from lakemem.types import Explanation as Explanation
-    from lakemem.types import Extraction as Extraction
     from lakemem.types import Health as Health
-    from lakemem.types import Hit as Hit
-    from lakemem.types import Imported as Imported
-    from lakemem.types import KnownMemory as KnownMemory
-    from lakemem.types import MemoryRecord as MemoryRecord
-    from lakemem.types import Message as Message
-    from lakemem.types import Proposal as Proposal
-    from lakemem.types import ProposedWrite as ProposedWrite
-    from lakemem.types import QuarantinedWrite as QuarantinedWrite
-    from lakemem.types import Reembedded as Reembedded
     from lakemem.types import RequestContext as RequestContext
-    from lakemem.types import Retention as Retention
-    from lakemem.types import SourceTurn as SourceTurn
-    from lakemem.types import Swept as Swept
-    from lakemem.types import ThreadHit as ThreadHit
-    from lakemem.types import ThreadInfo as ThreadInfo
-    from lakemem.types import TokenUsage as TokenUsage
-    from lakemem.types import Turn as Turn
-    from lakemem.types import Worked as Worked
     from lakemem.windows import Window as Window
     from lakemem.windows import estimate_tokens as estimate_tokens
+    from lakemem.work_types import Consolidated as Consolidated
+    from lakemem.work_types import DeadJob as DeadJob
+    from lakemem.work_types import Imported as Imported
+    from lakemem.work_types import Reembedded as Reembedded
+    from lakemem.work_types import Retention as Retention
+    from lakemem.work_types import Swept as Swept
+    from lakemem.work_types import Worked as Worked
 
 
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "lakemem._async.jobs": ("AsyncWorker",),
     "lakemem._async.files": ("AsyncFileMemory",),
+    "lakemem._async.jobs": ("AsyncWorker",),
     "lakemem._async.memory": ("AsyncMemory",),
     "lakemem._async.on_behalf": ("AsyncOnBehalfOf",),
     "lakemem._async.quarantine": ("AsyncQuarantine",),
@@ -141,40 +141,49 @@ _ROOMS = {
     "lakemem.degradation": ("degrading",),
     "lakemem.embedding": ("CallableEmbedder",),
     "lakemem.errors": (
-        "LakememError",
-        "InvalidInputError",
         "ConfigurationError",
-        "MissingExtraError",
-        "IdentityError",
-        "CredentialError",
-        "StorageError",
-        "StorageUnavailableError",
         "ConflictError",
+        "CredentialError",
+        "CursorExpiredError",
+        "DimensionMismatchError",
+        "EmbedderUnavailableError",
+        "EmbeddingError",
         "ErasedError",
+        "ExtractionError",
+        "GuardError",
+        "IdentityError",
+        "InvalidInputError",
+        "LakememError",
         "LeaseLostError",
+        "MatchingError",
+        "MemoryNotFoundError",
+        "MissingExtraError",
+        "NotFoundError",
         "OnHoldError",
+        "QueueFullError",
+        "RunError",
+        "RunNotFoundError",
         "SchemaError",
         "SchemaOutdatedError",
         "SchemaTooNewError",
-        "EmbeddingError",
-        "DimensionMismatchError",
-        "EmbedderUnavailableError",
-        "ExtractionError",
-        "MatchingError",
-        "GuardError",
-        "RunError",
-        "CursorExpiredError",
-        "QueueFullError",
+        "StorageError",
+        "StorageUnavailableError",
         "ThreadBusyError",
-        "NotFoundError",
-        "MemoryNotFoundError",
-        "RunNotFoundError",
         "ThreadNotFoundError",
     ),
+    "lakemem.extraction_types": ("Extraction", "KnownMemory", "Proposal", "SourceTurn"),
     "lakemem.file_memory": ("FileAnswer",),
-    "lakemem.guarding": ("Guard",),
     "lakemem.forgetting": ("AuditEvent", "Erasure", "Hold"),
+    "lakemem.guarding": ("Guard",),
     "lakemem.integrations.tools": ("create_memory_tools",),
+    "lakemem.memory_types": (
+        "DuplicatePolicy",
+        "Explanation",
+        "Hit",
+        "MemoryRecord",
+        "ProposedWrite",
+        "QuarantinedWrite",
+    ),
     "lakemem.protocols": (
         "AsyncLongTermMemory",
         "AsyncShortTermMemory",
@@ -195,34 +204,10 @@ _ROOMS = {
     "lakemem.running.attempt": ("Attempt",),
     "lakemem.running.runner": ("AsyncRunner",),
     "lakemem.target": ("Lakebase",),
-    "lakemem.types": (
-        "Credential",
-        "Explanation",
-        "DeadJob",
-        "DuplicatePolicy",
-        "Extraction",
-        "Health",
-        "Hit",
-        "Imported",
-        "MemoryRecord",
-        "KnownMemory",
-        "Message",
-        "Proposal",
-        "ProposedWrite",
-        "QuarantinedWrite",
-        "Reembedded",
-        "RequestContext",
-        "ThreadHit",
-        "Retention",
-        "SourceTurn",
-        "Swept",
-        "ThreadInfo",
-        "TokenUsage",
-        "Turn",
-        "Worked",
-        "Consolidated",
-    ),
+    "lakemem.thread_types": ("Message", "ThreadHit", "ThreadInfo", "TokenUsage", "Turn"),
+    "lakemem.types": ("Credential", "Health", "RequestContext"),
     "lakemem.windows": ("Window", "estimate_tokens"),
+    "lakemem.work_types": ("Consolidated", "DeadJob", "Imported", "Reembedded", "Retention", "Swept", "Worked"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

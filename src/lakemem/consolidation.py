@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lakemem.errors import InvalidInputError, MatchingError
+from lakemem.memory_types import DuplicatePolicy
 from lakemem.protocols import Matcher
-from lakemem.types import DuplicatePolicy
 from lakemem.validation import check_count, check_datetime, check_fraction, check_seconds
 
 _DUPLICATES = DuplicatePolicy()

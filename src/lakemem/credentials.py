@@ -26,7 +26,7 @@ class CachedCredentials:
     token stays in use, and the next attempt comes after a pause that doubles with each failure.
 
     Args:
-        fetch: returns a new :class:`~lakemem.types.Credential`; it may block.
+        fetch: returns a new :class:`~lakemem.Credential`; it may block.
         refresh_after: the share of its lifetime after which a token is replaced.
         max_age: seconds after which a token is replaced at the latest.
         jitter: the share of that time by which a refresh may come earlier, so that many processes that began

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TypeGuard
 
 from lakemem.errors import ExtractionError, InvalidInputError
-from lakemem.types import Extraction, KnownMemory, Proposal, SourceTurn
+from lakemem.extraction_types import Extraction, KnownMemory, Proposal, SourceTurn
 from lakemem.validation import check_datetime, check_fraction, indexable
 
 MAX_FACTS = 20

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from lakemem.errors import ConflictError, InvalidInputError, LakememError, MemoryNotFoundError
 from lakemem.fencing import as_stored, shown
 from lakemem.file_paths import ROOT, Place, place_of
-from lakemem.types import Trust
+from lakemem.memory_types import Trust
 from lakemem.validation import check_identifier
 
 MAX_LINES = 999_999

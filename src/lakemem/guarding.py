@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from lakemem.errors import GuardError, InvalidInputError
+from lakemem.memory_types import ProposedWrite
 from lakemem.protocols import Redactor, WritePolicy
-from lakemem.types import ProposedWrite
 from lakemem.validation import check_seconds, indexable
 
 Draft = TypeVar("Draft")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from lakemem.types import Credential, Hit, KnownMemory, MemoryRecord, Proposal, ProposedWrite, SourceTurn, Trust
+from lakemem.extraction_types import KnownMemory, Proposal, SourceTurn
+from lakemem.memory_types import Hit, MemoryRecord, ProposedWrite, Trust
+from lakemem.types import Credential
 
 
 @runtime_checkable

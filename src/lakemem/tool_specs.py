@@ -10,7 +10,7 @@ from typing import Any
 from lakemem.errors import InvalidInputError
 from lakemem.fencing import data_line
 from lakemem.file_memory import SIGNATURES
-from lakemem.types import Hit, MemoryRecord
+from lakemem.memory_types import Hit, MemoryRecord
 
 SEARCH_LIMIT = 5
 LIST_LIMIT = 50

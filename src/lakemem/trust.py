@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lakemem.errors import InvalidInputError
-from lakemem.types import Trust
+from lakemem.memory_types import Trust
 
 LEVELS: tuple[Trust, ...] = ("unknown", "tool", "model", "user")
 """From the least to the most. Nothing is known of where the first comes from, so it meets no demand but its own."""

@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from lakemem.errors import InvalidInputError
-from lakemem.types import Message, Trust
+from lakemem.memory_types import Trust
+from lakemem.thread_types import Message
 from lakemem.validation import check_datetime, check_identifier, check_ordinal, indexable
 
 _SPEAKERS = {"user": "user", "human": "user", "assistant": "assistant", "ai": "assistant"}

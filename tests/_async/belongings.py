@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from lakemem import AsyncMemory, AsyncScopedMemory
 from lakemem.operations import running, threads
 from lakemem.operations.checkpoints import Address, Blob, Composition
-from lakemem.types import TokenUsage
+from lakemem.thread_types import TokenUsage
 
 
 async def fill(memory: AsyncMemory, user: AsyncScopedMemory, said: str) -> None:

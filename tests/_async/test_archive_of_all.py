@@ -16,7 +16,7 @@ from lakemem import AsyncMemory, AsyncScopedMemory, ConflictError, Imported, Inv
 from lakemem.operations import archive_work
 from lakemem.operations.checkpoints import Address, Blob, Composition
 from lakemem.testing import DatabaseFactory
-from lakemem.types import TokenUsage
+from lakemem.thread_types import TokenUsage
 from tests._async.belongings import fill
 from tests.support.rows import Rows
 

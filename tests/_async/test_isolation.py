@@ -22,7 +22,7 @@ from lakemem import (
 from lakemem.operations import running, threads
 from lakemem.operations.checkpoints import Address, Blob, Composition
 from lakemem.testing import DatabaseFactory
-from lakemem.types import TokenUsage
+from lakemem.thread_types import TokenUsage
 from tests.support.rows import Rows
 
 TABLES = (

@@ -22,9 +22,9 @@ from lakemem import (
     Proposal,
     SourceTurn,
 )
+from lakemem.memory_types import Trust
 from lakemem.testing import DatabaseFactory
 from lakemem.trust import LEVELS
-from lakemem.types import Trust
 from tests.support.extractors import SentenceExtractor
 
 LEVEL = st.sampled_from(LEVELS)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from lakemem import Memory, ScopedMemory
 from lakemem.operations import running, threads
 from lakemem.operations.checkpoints import Address, Blob, Composition
-from lakemem.types import TokenUsage
+from lakemem.thread_types import TokenUsage
 
 
 def fill(memory: Memory, user: ScopedMemory, said: str) -> None:

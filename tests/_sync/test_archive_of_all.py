@@ -17,7 +17,7 @@ from lakemem import ConflictError, Imported, InvalidInputError, Lakebase, Memory
 from lakemem.operations import archive_work
 from lakemem.operations.checkpoints import Address, Blob, Composition
 from lakemem.testing import DatabaseFactory
-from lakemem.types import TokenUsage
+from lakemem.thread_types import TokenUsage
 from tests._sync.belongings import fill
 from tests.support.rows import Rows
 

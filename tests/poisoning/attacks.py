@@ -9,7 +9,7 @@ from typing import Any
 
 from lakemem import AsyncFileMemory, AsyncMemory, AsyncScopedMemory, KnownMemory, Proposal, SourceTurn
 from lakemem._async.toolbox import AsyncToolbox
-from lakemem.types import Trust
+from lakemem.memory_types import Trust
 
 GOAL = "Zanzibar"
 """A word that stands in every planted text, and in nothing else: whoever reads it has read the plant."""

@@ -11,7 +11,7 @@ from lakemem.errors import ConflictError
 from lakemem.operations import archive, archive_work, forgetting, jobs, transcripts
 from lakemem.operations.archive_lines import Record, batches, rows_of
 from lakemem.operations.jobs import Unembedded
-from lakemem.types import Imported
+from lakemem.work_types import Imported
 
 
 class AsyncArchive:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from lakemem._async.database import AsyncStorage
 from lakemem.operations import checkpoints, pruning
 from lakemem.operations.checkpoints import Address, Blob, Composition, StoredCheckpoint
-from lakemem.types import Retention
+from lakemem.work_types import Retention
 
 
 class AsyncCheckpoints:

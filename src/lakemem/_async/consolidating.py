@@ -11,9 +11,10 @@ from lakemem._async.database import AsyncStorage
 from lakemem._async.matching import AsyncMatching
 from lakemem.consolidation import Consolidation, checked_policy
 from lakemem.errors import MatchingError
+from lakemem.memory_types import MemoryKind
 from lakemem.operations import Operation, consolidating, maintenance
 from lakemem.operations.consolidating import Address, Candidate
-from lakemem.types import Consolidated, MemoryKind
+from lakemem.work_types import Consolidated
 
 logger = logging.getLogger("lakemem")
 

@@ -12,8 +12,9 @@ from lakemem._async.embeddings import AsyncEmbeddings
 from lakemem._async.guarding import UNGUARDED, AsyncGuarding
 from lakemem._async.recall import AsyncRecall
 from lakemem.consolidation import Consolidation
+from lakemem.memory_types import DuplicatePolicy, MemoryKind, MemoryRecord, Trust
 from lakemem.operations import jobs, memories, quarantine, versions
-from lakemem.types import Consolidated, DuplicatePolicy, MemoryKind, MemoryRecord, Trust
+from lakemem.work_types import Consolidated
 
 _UNCHANGED: Any = object()
 _DUPLICATES = DuplicatePolicy()

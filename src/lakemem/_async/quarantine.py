@@ -5,8 +5,8 @@ from __future__ import annotations
 from lakemem._async.database import AsyncStorage
 from lakemem._async.embeddings import AsyncEmbeddings
 from lakemem.errors import NotFoundError
+from lakemem.memory_types import MemoryRecord, QuarantinedWrite
 from lakemem.operations import quarantine
-from lakemem.types import MemoryRecord, QuarantinedWrite
 
 
 class AsyncQuarantine:

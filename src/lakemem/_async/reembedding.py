@@ -12,8 +12,8 @@ from lakemem.errors import ConflictError, EmbedderUnavailableError, EmbeddingErr
 from lakemem.operations import maintenance, reembedding
 from lakemem.operations.reembedding import Count, Filling, Place
 from lakemem.protocols import Embedder
-from lakemem.types import Reembedded
 from lakemem.waiting import acall_blocking
+from lakemem.work_types import Reembedded
 
 PASSES = 10
 """How often to look for what was saved meanwhile: where an app saves all the time, there is always something."""

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from lakemem._async.extracting import AsyncExtracting
 from lakemem._async.memories import AsyncMemories
+from lakemem.extraction_types import Extraction
+from lakemem.memory_types import MemoryRecord
 from lakemem.operations import jobs, quarantine, remembering, together
 from lakemem.operations.remembering import Draft, Place
 from lakemem.protocols import Extractor
-from lakemem.types import Extraction, MemoryRecord
 
 
 class AsyncRemembering(AsyncMemories):

@@ -16,8 +16,9 @@ from lakemem._async.threads import AsyncThread
 from lakemem.context import resolve_thread_id
 from lakemem.forgetting import AuditEvent, Erasure, Hold
 from lakemem.operations import forgetting, threads, transcripts
-from lakemem.types import Imported, ThreadHit, ThreadInfo
+from lakemem.thread_types import ThreadHit, ThreadInfo
 from lakemem.validation import check_identifier
+from lakemem.work_types import Imported
 
 
 class AsyncScopedMemory(AsyncRemembering):

@@ -9,8 +9,8 @@ from lakemem._async.checkpoints import AsyncCheckpoints
 from lakemem._async.database import AsyncStorage
 from lakemem.operations import quarantine, runs, store, sweeping, threads
 from lakemem.operations.sweeping import Place
-from lakemem.types import Retention, Swept
 from lakemem.validation import check_seconds
+from lakemem.work_types import Retention, Swept
 
 
 class AsyncSweep:

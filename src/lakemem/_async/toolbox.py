@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lakemem.errors import GuardError, InvalidInputError, MemoryNotFoundError
+from lakemem.memory_types import MemoryRecord
 from lakemem.protocols import AsyncLongTermMemory
 from lakemem.resilience import OUTAGES
 from lakemem.tool_specs import (
@@ -22,7 +23,6 @@ from lakemem.tool_specs import (
     listed,
     spec_named,
 )
-from lakemem.types import MemoryRecord
 
 logger = logging.getLogger("lakemem")
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from lakemem._sync.database import Storage
 from lakemem.operations import checkpoints, pruning
 from lakemem.operations.checkpoints import Address, Blob, Composition, StoredCheckpoint
-from lakemem.types import Retention
+from lakemem.work_types import Retention
 
 
 class Checkpoints:

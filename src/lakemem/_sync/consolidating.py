@@ -12,9 +12,10 @@ from lakemem._sync.database import Storage
 from lakemem._sync.matching import Matching
 from lakemem.consolidation import Consolidation, checked_policy
 from lakemem.errors import MatchingError
+from lakemem.memory_types import MemoryKind
 from lakemem.operations import Operation, consolidating, maintenance
 from lakemem.operations.consolidating import Address, Candidate
-from lakemem.types import Consolidated, MemoryKind
+from lakemem.work_types import Consolidated
 
 logger = logging.getLogger("lakemem")
 

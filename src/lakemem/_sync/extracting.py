@@ -11,11 +11,12 @@ from lakemem._sync.guarding import UNGUARDED, Guarding
 from lakemem._sync.recall import Recall
 from lakemem.errors import ExtractionError
 from lakemem.extraction import checked, without_subjects
+from lakemem.extraction_types import Extraction, KnownMemory, SourceTurn
+from lakemem.memory_types import MemoryRecord
 from lakemem.operations import Operation, facts, jobs, quarantine
 from lakemem.operations.facts import Found
 from lakemem.operations.remembering import StoredTurn
 from lakemem.protocols import Extractor
-from lakemem.types import Extraction, KnownMemory, MemoryRecord, SourceTurn
 from lakemem.waiting import call_blocking
 
 

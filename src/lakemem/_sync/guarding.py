@@ -10,8 +10,8 @@ from lakemem import guarding
 from lakemem.errors import GuardError, InvalidInputError
 from lakemem.file_memory import Change
 from lakemem.guarding import Guard, Redact
+from lakemem.memory_types import ProposedWrite, Trust
 from lakemem.operations import files, memories, remembering
-from lakemem.types import ProposedWrite, Trust
 from lakemem.waiting import call_blocking
 
 D = TypeVar("D")

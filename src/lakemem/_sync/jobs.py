@@ -25,9 +25,9 @@ from lakemem.operations import Operation, jobs, remembering
 from lakemem.operations.jobs import Lease
 from lakemem.protocols import Extractor
 from lakemem.resilience import OUTAGES
-from lakemem.types import DeadJob, Worked
 from lakemem.validation import check_count, check_seconds
 from lakemem.waiting import monotonic, pause
+from lakemem.work_types import DeadJob, Worked
 
 logger = logging.getLogger("lakemem")
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from lakemem._sync.database import Storage
 from lakemem.consolidation import Answer, MatchPolicy, checked
 from lakemem.errors import MatchingError
+from lakemem.extraction_types import KnownMemory
 from lakemem.operations import consolidating
 from lakemem.operations.consolidating import Address, Candidate
-from lakemem.types import KnownMemory
 from lakemem.waiting import call_blocking
 
 

@@ -13,8 +13,9 @@ from lakemem._sync.embeddings import Embeddings
 from lakemem._sync.guarding import UNGUARDED, Guarding
 from lakemem._sync.recall import Recall
 from lakemem.consolidation import Consolidation
+from lakemem.memory_types import DuplicatePolicy, MemoryKind, MemoryRecord, Trust
 from lakemem.operations import jobs, memories, quarantine, versions
-from lakemem.types import Consolidated, DuplicatePolicy, MemoryKind, MemoryRecord, Trust
+from lakemem.work_types import Consolidated
 
 _UNCHANGED: Any = object()
 _DUPLICATES = DuplicatePolicy()

@@ -26,7 +26,8 @@ from lakemem.protocols import CredentialProvider, Embedder, Extractor
 from lakemem.schema import schema_name
 from lakemem.scopes import Scope, scope_owner, user_owner
 from lakemem.target import Lakebase, is_deployed
-from lakemem.types import Consolidated, Health, Reembedded, Retention, Swept
+from lakemem.types import Health
+from lakemem.work_types import Consolidated, Reembedded, Retention, Swept
 
 
 class Memory:

@@ -6,8 +6,8 @@ from __future__ import annotations
 from lakemem._sync.database import Storage
 from lakemem._sync.embeddings import Embeddings
 from lakemem.errors import NotFoundError
+from lakemem.memory_types import MemoryRecord, QuarantinedWrite
 from lakemem.operations import quarantine
-from lakemem.types import MemoryRecord, QuarantinedWrite
 
 
 class Quarantine:

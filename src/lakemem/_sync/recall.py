@@ -13,13 +13,13 @@ from lakemem._sync.database import Storage
 from lakemem._sync.embeddings import Embeddings
 from lakemem.dates import mentioned_periods
 from lakemem.embedding import blended
+from lakemem.memory_types import Hit, MemoryKind, Trust
 from lakemem.operations import recall
 from lakemem.operations.recall import DEFAULT_RANKING, Between, Question
 from lakemem.protocols import Reranker
 from lakemem.questions import words_of
 from lakemem.ranking import Ranking
 from lakemem.recalling import Context
-from lakemem.types import Hit, MemoryKind, Trust
 from lakemem.waiting import call_blocking, monotonic
 
 logger = logging.getLogger("lakemem")

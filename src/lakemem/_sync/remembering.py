@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from lakemem._sync.extracting import Extracting
 from lakemem._sync.memories import Memories
+from lakemem.extraction_types import Extraction
+from lakemem.memory_types import MemoryRecord
 from lakemem.operations import jobs, quarantine, remembering, together
 from lakemem.operations.remembering import Draft, Place
 from lakemem.protocols import Extractor
-from lakemem.types import Extraction, MemoryRecord
 
 
 class Remembering(Memories):

@@ -10,8 +10,8 @@ from lakemem._sync.checkpoints import Checkpoints
 from lakemem._sync.database import Storage
 from lakemem.operations import quarantine, runs, store, sweeping, threads
 from lakemem.operations.sweeping import Place
-from lakemem.types import Retention, Swept
 from lakemem.validation import check_seconds
+from lakemem.work_types import Retention, Swept
 
 
 class Sweep:

@@ -9,7 +9,7 @@ from typing import Any
 from lakemem._sync.database import Storage
 from lakemem.context import resolve_thread_id
 from lakemem.operations import threads, turns
-from lakemem.types import Message, ThreadInfo, TokenUsage, Turn
+from lakemem.thread_types import Message, ThreadInfo, TokenUsage, Turn
 from lakemem.windows import Window
 
 

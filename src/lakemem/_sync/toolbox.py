@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lakemem.errors import GuardError, InvalidInputError, MemoryNotFoundError
+from lakemem.memory_types import MemoryRecord
 from lakemem.protocols import LongTermMemory
 from lakemem.resilience import OUTAGES
 from lakemem.tool_specs import (
@@ -23,7 +24,6 @@ from lakemem.tool_specs import (
     listed,
     spec_named,
 )
-from lakemem.types import MemoryRecord
 
 logger = logging.getLogger("lakemem")
 

@@ -11,8 +11,9 @@ from lakemem.commands.objects import object_of
 from lakemem.commands.targets import add_target, target_of
 from lakemem.consolidation import Consolidation, MatchPolicy
 from lakemem.errors import ConfigurationError
+from lakemem.memory_types import DuplicatePolicy
 from lakemem.protocols import Matcher
-from lakemem.types import Consolidated, DuplicatePolicy
+from lakemem.work_types import Consolidated
 
 _DAY = 86400.0
 

@@ -9,8 +9,8 @@ from lakemem._sync.memory import Memory
 from lakemem._sync.quarantine import Quarantine
 from lakemem.commands.targets import add_target, target_of
 from lakemem.errors import ConfigurationError, NotFoundError
+from lakemem.memory_types import QuarantinedWrite
 from lakemem.operations import quarantine
-from lakemem.types import QuarantinedWrite
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -8,7 +8,7 @@ from lakemem._sync.memory import Memory
 from lakemem.commands.objects import embedder_of
 from lakemem.commands.progress import shown
 from lakemem.commands.targets import add_target, target_of
-from lakemem.types import Reembedded
+from lakemem.work_types import Reembedded
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

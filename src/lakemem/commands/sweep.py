@@ -7,7 +7,7 @@ import sys
 
 from lakemem._sync.memory import Memory
 from lakemem.commands.targets import add_target, target_of
-from lakemem.types import Retention, Swept
+from lakemem.work_types import Retention, Swept
 
 _DAY = 86400.0
 

@@ -15,7 +15,7 @@ from lakemem.commands.objects import embedder_of, object_of
 from lakemem.commands.targets import add_target, target_of
 from lakemem.errors import ConfigurationError
 from lakemem.protocols import Extractor
-from lakemem.types import Worked
+from lakemem.work_types import Worked
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

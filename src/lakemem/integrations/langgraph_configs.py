@@ -7,8 +7,8 @@ from typing import Any
 
 from lakemem.errors import ConfigurationError, InvalidInputError, MissingExtraError
 from lakemem.operations.checkpoints import Address, StoredCheckpoint
-from lakemem.types import Retention
 from lakemem.validation import check_limit, encode_json, without_nul
+from lakemem.work_types import Retention
 
 try:
     from langchain_core.runnables import RunnableConfig

@@ -17,7 +17,7 @@ from lakemem.errors import ConfigurationError, MissingExtraError
 from lakemem.integrations.langgraph_codec import CheckpointCodec
 from lakemem.integrations.langgraph_configs import address_of, config_of, kept_by, listed, named, page_sizes, user_id_of
 from lakemem.operations.checkpoints import ReusedVersionGone
-from lakemem.types import Retention
+from lakemem.work_types import Retention
 
 try:
     from langchain_core.runnables import RunnableConfig

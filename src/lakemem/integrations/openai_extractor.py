@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from lakemem.errors import ExtractionError
 from lakemem.extraction import MAX_FACTS
+from lakemem.extraction_types import KnownMemory, Proposal, SourceTurn
 from lakemem.fencing import data_line
 from lakemem.integrations.openai_lists import OpenAILists
-from lakemem.types import KnownMemory, Proposal, SourceTurn
 
 if TYPE_CHECKING:
     from openai import OpenAI

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lakemem.errors import MatchingError
+from lakemem.extraction_types import KnownMemory
 from lakemem.fencing import data_line
 from lakemem.integrations.openai_lists import OpenAILists
-from lakemem.types import KnownMemory
 
 if TYPE_CHECKING:
     from openai import OpenAI

@@ -12,7 +12,7 @@ from lakemem._async.threads import AsyncThread
 from lakemem.errors import ConfigurationError, MissingExtraError
 from lakemem.integrations.openai_context import user_of
 from lakemem.protocols import AsyncShortTermMemory
-from lakemem.types import Message, TokenUsage, Turn
+from lakemem.thread_types import Message, TokenUsage, Turn
 from lakemem.validation import check_identifier, check_limit
 from lakemem.windows import Window
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from lakemem.operations import Operation, Rows, archive_work, memories, together
 from lakemem.operations.archive_lines import BATCH_BYTES, ITEM, MEMORY, THREAD, Check, Row
-from lakemem.types import Imported
+from lakemem.work_types import Imported
 
 EXPORTED_AT_ONCE = 1000
 

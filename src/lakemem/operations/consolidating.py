@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
+from lakemem.extraction_types import KnownMemory
+from lakemem.memory_types import MemoryKind
 from lakemem.operations import Operation
 from lakemem.operations.maintenance import IN_ORDER, MAINTENANCE
 from lakemem.operations.store import namespace_array
-from lakemem.types import KnownMemory, MemoryKind
 
 BATCH = 500
 LEAST_CHANGE = 0.01

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from lakemem.extraction import is_subject
+from lakemem.extraction_types import Extraction, KnownMemory, Proposal, SourceTurn
+from lakemem.memory_types import DuplicatePolicy, MemoryRecord, Trust
 from lakemem.operations import Operation, memories, together
 from lakemem.operations.memories import Draft, Embedded
 from lakemem.operations.remembering import StoredTurn
 from lakemem.trust import above, least
-from lakemem.types import DuplicatePolicy, Extraction, KnownMemory, MemoryRecord, Proposal, SourceTurn, Trust
 
 KNOWN = 12
 """Memories that are shown to an extractor."""

@@ -11,10 +11,10 @@ from lakemem.errors import InvalidInputError
 from lakemem.file_memory import Change, File, Files, Part
 from lakemem.file_paths import is_key
 from lakemem.guarding import Redact
+from lakemem.memory_types import ProposedWrite, Trust
 from lakemem.operations import Operation, Rows, memories
 from lakemem.operations.memories import Embedded
 from lakemem.trust import below
-from lakemem.types import ProposedWrite, Trust
 from lakemem.validation import MAX_VALUE_BYTES, check_namespace, encode_json, indexable
 
 FOLDER = "files"

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from lakemem.operations import Operation, Rows, together
 from lakemem.operations.memories import Embedded
 from lakemem.operations.store import namespace_array
-from lakemem.types import DeadJob
+from lakemem.work_types import DeadJob
 
 T = TypeVar("T")
 

@@ -13,11 +13,11 @@ from typing import Any, cast, get_args
 
 from lakemem.errors import ConflictError, InvalidInputError, MemoryNotFoundError
 from lakemem.guarding import Redact, redacted_json
+from lakemem.memory_types import DuplicatePolicy, MemoryKind, MemoryRecord, ProposedWrite, Trust
 from lakemem.operations import Operation, Rows
 from lakemem.operations.recall import NO_CONDITIONS
 from lakemem.operations.records import record
 from lakemem.trust import above, below, check_trust
-from lakemem.types import DuplicatePolicy, MemoryKind, MemoryRecord, ProposedWrite, Trust
 from lakemem.validation import (
     MAX_VALUE_BYTES,
     check_count,

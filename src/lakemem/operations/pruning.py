@@ -8,8 +8,8 @@ from typing import Any
 from lakemem.errors import ConflictError, InvalidInputError
 from lakemem.operations import Operation, Rows
 from lakemem.operations.checkpoints import StoredCheckpoint, stored_checkpoint
-from lakemem.types import Retention
 from lakemem.validation import check_count, check_identifier, check_seconds
+from lakemem.work_types import Retention
 
 BATCH = 1000
 """Checkpoints that are removed in one transaction."""

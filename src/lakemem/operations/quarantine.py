@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from lakemem.memory_types import MemoryRecord, QuarantinedWrite
 from lakemem.operations import Operation, Rows, jobs, memories, remembering, together
 from lakemem.operations.memories import Embedded
 from lakemem.operations.sweeping import BATCH, SWEEP
-from lakemem.types import MemoryRecord, QuarantinedWrite
 from lakemem.utterances import Utterance
 from lakemem.validation import check_identifier, check_limit
 

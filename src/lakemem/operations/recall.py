@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 from lakemem.dates import Period
 from lakemem.errors import InvalidInputError
+from lakemem.memory_types import Explanation, Hit, MemoryKind, MemoryRecord, SearchArm, Trust
 from lakemem.operations import Operation, Rows
 from lakemem.operations.records import COLUMNS, record
 from lakemem.questions import names_in, words_of
 from lakemem.ranking import Ranking
 from lakemem.trust import at_least
-from lakemem.types import Explanation, Hit, MemoryKind, MemoryRecord, SearchArm, Trust
 from lakemem.validation import (
     check_count,
     check_datetime,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lakemem.types import MemoryRecord
+from lakemem.memory_types import MemoryRecord
 
 COLUMNS = 21
 """How many columns of a row the record takes."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from lakemem.guarding import Redact
+from lakemem.memory_types import MemoryRecord, ProposedWrite, Trust
 from lakemem.operations import Operation, Rows
 from lakemem.operations.memories import Embedded
-from lakemem.types import MemoryRecord, ProposedWrite, Trust
 from lakemem.utterances import Utterance, keys_of, utterances
 from lakemem.validation import MAX_VALUE_BYTES, check_identifier, check_namespace, check_seconds, encode_json
 

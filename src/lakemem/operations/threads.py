@@ -9,7 +9,7 @@ from typing import Any
 
 from lakemem.errors import ConflictError, InvalidInputError, ThreadNotFoundError
 from lakemem.operations import Operation, Rows
-from lakemem.types import Message, ThreadInfo
+from lakemem.thread_types import Message, ThreadInfo
 from lakemem.validation import (
     MAX_ITEM_BYTES,
     check_cursor,

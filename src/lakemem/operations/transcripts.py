@@ -10,7 +10,7 @@ from typing import Any
 
 from lakemem.operations import Operation, Rows
 from lakemem.operations.recall import check_query
-from lakemem.types import Message, ThreadHit
+from lakemem.thread_types import Message, ThreadHit
 from lakemem.validation import MAX_IDENTIFIER_BYTES, MAX_INDEXED_TEXT, check_identifier, check_limit
 
 MAX_RANKED = 1000

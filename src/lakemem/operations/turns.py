@@ -12,7 +12,7 @@ from lakemem.echoes import after_echo
 from lakemem.errors import InvalidInputError
 from lakemem.operations import Operation, Rows
 from lakemem.operations.threads import encode_items
-from lakemem.types import Message, TokenUsage, Turn
+from lakemem.thread_types import Message, TokenUsage, Turn
 from lakemem.validation import check_count, check_identifier, check_limit
 from lakemem.windows import Window
 

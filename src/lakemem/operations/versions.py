@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lakemem.errors import InvalidInputError, MemoryNotFoundError
+from lakemem.memory_types import MemoryRecord
 from lakemem.operations import Operation, Rows
 from lakemem.operations.memories import address_of, encode_filter, key_lock
 from lakemem.operations.records import record
-from lakemem.types import MemoryRecord
 from lakemem.validation import check_datetime, check_identifier, check_namespace, check_place
 
 

@@ -16,9 +16,10 @@ from lakemem._async.memory import AsyncMemory
 from lakemem._async.tracing import AsyncTracedStorage
 from lakemem._sync.memory import Memory
 from lakemem._sync.tracing import TracedStorage
+from lakemem.memory_types import Hit, MemoryRecord
 from lakemem.operations import Operation
 from lakemem.operations.recall import Found
-from lakemem.types import Hit, MemoryRecord, Message, ThreadInfo
+from lakemem.thread_types import Message, ThreadInfo
 
 # https://mlflow.org/docs/latest/genai/tracing/track-users-sessions/
 TRACE_SESSION = "mlflow.trace.session"
