@@ -86,7 +86,11 @@ class PgBouncer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:
+            self._stop()
+            raise
         return self
 
     def __exit__(
@@ -95,6 +99,9 @@ class PgBouncer:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
             self._process.wait(timeout=10)
