@@ -228,7 +228,7 @@ CROSS JOIN LATERAL (
                         AND coalesce(extract(day FROM occurred_at AT TIME ZONE 'UTC') = period.day, true)
                 ) AS in_period
             FROM looked_up CROSS JOIN named
-        ) AS weighed
+        ) AS signs
         -- Where one side has no vector, nothing is known of the similarity: then the words alone decide.
         WHERE %(min_similarity)s::float8 IS NULL OR coalesce(whole_similarity >= %(min_similarity)s::float8, true)
         ORDER BY score DESC, place

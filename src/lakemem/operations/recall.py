@@ -141,9 +141,7 @@ def search(
             "kind": _kind(kind),
             "trusts": at_least(trust),
             "limit": check_limit(limit),
-            "min_similarity": None
-            if min_similarity is None
-            else check_fraction("min_similarity", min_similarity, least=-1),
+            "min_similarity": _similarity(min_similarity),
             "as_of": check_datetime("as_of", as_of),
             "since": since,
             "until": until,
