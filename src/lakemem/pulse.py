@@ -51,7 +51,7 @@ class Search:
 
     Attributes:
         takes_over: whether runs count that their worker has left.
-        besides: owners whose runs do not count.
+        besides: owners whose queued runs do not count.
     """
 
     takes_over: bool

@@ -151,7 +151,8 @@ async def test_workers_are_killed_at_any_moment_and_others_go_on(alice: AsyncSco
             if events[place].attempt != events[place - 1].attempt
         ]
     assert gaps, "no run was taken over"
-    assert max(gaps) < 3.0
+    # With nothing else to do on the machine it is below three. By the lease alone it would be ten.
+    assert max(gaps) < 6.0
 
 
 async def test_a_run_that_kills_its_process_takes_no_third_with_it(alice: AsyncScopedMemory, workers: Workers) -> None:

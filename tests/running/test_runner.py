@@ -26,6 +26,7 @@ from lakemem import (
     RunFailure,
     StorageUnavailableError,
 )
+from lakemem.operations.runs import lock_of
 from lakemem.running import runner as runner_module
 from tests.conftest import connect
 from tests.support.proxy import Proxy
@@ -42,6 +43,10 @@ async def tailed(user: AsyncScopedMemory, run: Run, *, after: int = -1) -> list[
 async def ended(user: AsyncScopedMemory, run: Run) -> Run:
     """The run once it has come to rest."""
     await tailed(user, run, after=2**62)
+    return await as_it_is(user, run)
+
+
+async def as_it_is(user: AsyncScopedMemory, run: Run) -> Run:
     found = await user.runs.get(run.run_id)
     assert found is not None
     return found
@@ -557,6 +562,67 @@ async def test_a_worker_whose_own_connection_is_gone_keeps_its_runs(
         await other.start()
         assert await tailed(alice, run) == [(0, 1)]
         await other.stop(0)
+
+
+async def test_a_run_names_the_lock_of_its_worker_although_it_was_claimed_before_that_was_held(
+    alice: AsyncScopedMemory, run_with: RunWith, target: Lakebase, memory: AsyncMemory
+) -> None:
+    async def handle(attempt: Attempt) -> None:
+        await asyncio.sleep(60)
+
+    rows = Rows(target, alice.owner)
+    run = await alice.runs.create({})
+    with rows.connect() as connection:
+        connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [lock_of(alice.owner)])
+        runner = await run_with(handle, lease=60)
+        while memory._storage.tails.pulse.worker is None:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+    async with asyncio.timeout(5):
+        while rows("SELECT worker FROM lakemem.runs") != [(memory._storage.tails.pulse.worker,)]:
+            await asyncio.sleep(0.01)
+    assert runner.running == 1
+    assert (await as_it_is(alice, run)).attempt == 1
+
+
+async def test_an_append_names_the_lock_of_its_worker(
+    alice: AsyncScopedMemory, run_with: RunWith, target: Lakebase, memory: AsyncMemory
+) -> None:
+    go_on = asyncio.Event()
+
+    async def handle(attempt: Attempt) -> None:
+        await go_on.wait()
+        await attempt.emit({"n": 0})
+        await attempt.flush()
+        await attempt.emit({"n": rows("SELECT worker FROM lakemem.runs") == [(memory._storage.tails.pulse.worker,)]})
+
+    rows = Rows(target, alice.owner)
+    await run_with(handle, lease=60)
+    while memory._storage.tails.pulse.worker is None:
+        await asyncio.sleep(0.01)
+    run = await alice.runs.create({})
+    while (await as_it_is(alice, run)).attempt == 0:
+        await asyncio.sleep(0.01)
+    rows("UPDATE lakemem.runs SET worker = NULL")
+    go_on.set()
+    assert await tailed(alice, run) == [(0, 0), (1, True)]
+
+
+async def test_what_a_worker_left_is_taken_over_at_once_although_nothing_queued_of_its_owner_can_begin(
+    alice: AsyncScopedMemory, run_with: RunWith, target: Lakebase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "BARREN", 60.0)
+    rows = Rows(target, alice.owner)
+    busy, left = [await alice.runs.create({"count": 1}, thread_id=thread) for thread in ("busy", "left")]
+    rows(
+        "UPDATE lakemem.runs SET status = 'in_progress', attempt = 1, touched_at = now(), leased_until = now() +"
+        " make_interval(secs => CASE thread_id WHEN 'busy' THEN 60 ELSE 2 END)"
+    )
+    behind = await alice.runs.create({"count": 1}, thread_id="busy")
+    await run_with(count, poll=0.2)
+    async with asyncio.timeout(10):
+        assert (await ended(alice, left)).attempt == 2
+    assert [(await as_it_is(alice, run)).attempt for run in (busy, behind)] == [1, 0]
 
 
 async def test_a_memory_that_is_not_open_has_no_runner(target: Lakebase) -> None:

@@ -4,8 +4,8 @@
 -- For the owner 'runs', who sees what is due of everybody. Those who have waited longest come first.
 SELECT r.owner
 FROM {schema}.runs AS r
-WHERE r.status IN ('queued', 'in_progress') AND (r.status = 'queued' OR %(takes_over)s::boolean)
-    AND r.owner <> ALL (%(except)s::text[])
+WHERE r.status = 'queued' AND r.owner <> ALL (%(except)s::text[])
+    OR r.status = 'in_progress' AND %(takes_over)s::boolean
 GROUP BY r.owner
 ORDER BY min(r.run_after), r.owner
 LIMIT %(limit)s;
@@ -101,6 +101,7 @@ RETURNING {run_columns}, extract(epoch FROM r.deadline - clock_timestamp())::flo
 WITH advanced AS (
     UPDATE {schema}.runs AS r
     SET last_sequence = r.last_sequence + cardinality(%(events)s::text[]), touched_at = clock_timestamp(),
+        worker = %(worker)s::bigint,
         leased_until = clock_timestamp() + make_interval(secs => %(lease_for)s::float8)
     WHERE r.owner = %(owner)s AND r.run_id = %(run_id)s AND r.attempt = %(attempt)s::integer
         AND r.status = 'in_progress' AND r.last_sequence = %(last_sequence)s::bigint

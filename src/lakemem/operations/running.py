@@ -86,7 +86,7 @@ def due(*, takes_over: bool, besides: Sequence[str]) -> Operation[list[str]]:
 
     Args:
         takes_over: whether runs count that their worker has left.
-        besides: owners not to name.
+        besides: owners not to name for what is queued.
     """
     return Operation(
         statement="running.due",
@@ -166,12 +166,16 @@ def append(
     events: Sequence[str],
     *,
     lease: float,
+    worker: int | None = None,
     ending: Ending | None = None,
     failure_events: Sequence[str] = (),
 ) -> Operation[Receipt]:
     """Append events, and conclude the attempt where it ends.
 
     Done again after its answer was lost, it does nothing, and gives the same receipt.
+
+    Args:
+        worker: the lock that now stands for the worker, if it holds one.
     """
     after = position.last_sequence + len(events)
     wanted = ("in_progress",) if ending is None else _BECOMES.get(ending.outcome, (ending.outcome,))
@@ -193,7 +197,7 @@ def append(
             "attempt": position.attempt,
             "last_sequence": position.last_sequence,
             "events": list(events),
-            **({"lease_for": lease} if ending is None else _parameters(ending, failure_events)),
+            **({"lease_for": lease, "worker": worker} if ending is None else _parameters(ending, failure_events)),
         },
         parse=receipt,
         fallback=Receipt(None, position.last_sequence, False),

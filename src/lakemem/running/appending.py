@@ -143,6 +143,14 @@ class Appender:
         if is_urgent:
             self._urgent.set()
 
+    def renew(self, journal: Journal, worker: int | None) -> None:
+        """Touch a run that another lock stands for by now than the one it was written with.
+
+        Without its worker's lock, a run is missed only when its lease has ended.
+        """
+        if not journal.is_closed and worker != self._tails.pulse.worker:
+            self.touch(journal)
+
     async def conclude(self, journal: Journal, ending: Ending) -> None:
         """Store what is left of an attempt and how it ends, and return when that is done."""
         if journal.ending is None:
@@ -174,8 +182,9 @@ class Appender:
         """Append until it is known what became of it: what is out of order with Postgres is waited for."""
         pause = _FIRST_PAUSE
         while not self._stopping and (parts := [part for part in parts if not part.journal.is_closed]):
+            worker = self._tails.pulse.worker
             try:
-                appends = [part.operation(self._lease, self._failure_events) for part in parts]
+                appends = [part.operation(self._lease, worker, self._failure_events) for part in parts]
                 receipts = await self._storage.run(together("running.append", appends))
             except Exception as error:
                 if isinstance(error, OUTAGES) or (isinstance(error, StorageError) and error.retryable):
@@ -189,6 +198,7 @@ class Appender:
                 self.contact_at = monotonic()
                 for part, receipt in zip(parts, receipts, strict=True):
                     self._note(part, receipt)
+                    self.renew(part.journal, worker)
                 return
 
     async def _store_apart(self, parts: Sequence[_Part], error: Exception) -> None:
@@ -245,5 +255,12 @@ class _Part:
         journal.size -= sum(map(len, texts))
         return cls(journal, texts, None if journal.texts else journal.ending)
 
-    def operation(self, lease: float, failure_events: Sequence[str]) -> Operation[Receipt]:
-        return append(self.journal.position, self.texts, lease=lease, ending=self.ending, failure_events=failure_events)
+    def operation(self, lease: float, worker: int | None, failure_events: Sequence[str]) -> Operation[Receipt]:
+        return append(
+            self.journal.position,
+            self.texts,
+            lease=lease,
+            worker=worker,
+            ending=self.ending,
+            failure_events=failure_events,
+        )

@@ -37,7 +37,7 @@ at once, and those who held them come back just as this one does."""
 UNTOLD = 15.0
 """Seconds between two looks for runs by way of the pool, while the connection that is not of it looks."""
 BARREN = 2.0
-"""Seconds for which an owner is not asked for runs again when what is due of it cannot be claimed."""
+"""Seconds for which an owner is not asked for queued runs again when what is due of it cannot be claimed."""
 STALL = 300.0
 """Seconds for which the event loop may stand still before the leases of its runs are given up."""
 _PAUSE = 1.0
@@ -300,9 +300,10 @@ class AsyncRunner:
 
     async def _claim(self, owner: str, *, takes_over: bool, run_id: str | None = None) -> bool:
         """Claim a run of an owner and begin it; whether there was one."""
+        worker = self._tails.pulse.worker
         claim = running.claim(
             owner,
-            worker=self._tails.pulse.worker,
+            worker=worker,
             lease=self._lease,
             takes_over=takes_over,
             max_attempts=self._max_attempts,
@@ -317,10 +318,11 @@ class AsyncRunner:
             self._claiming -= 1
         self._contact_at = monotonic()
         if claimed is not None:
-            self._begin(claimed)
+            journal = self._begin(claimed)
+            self._appender.renew(journal, worker)
         return claimed is not None
 
-    def _begin(self, claimed: Claimed) -> None:
+    def _begin(self, claimed: Claimed) -> Journal:
         run = claimed.run
         key = (run.owner, run.run_id)
         position = Position(owner=run.owner, run_id=run.run_id, attempt=run.attempt, last_sequence=run.last_sequence)
@@ -332,6 +334,7 @@ class AsyncRunner:
         work = asyncio.get_running_loop().create_task(self._work(key, execution))
         self._works.add(work)
         work.add_done_callback(self._works.discard)
+        return execution.journal
 
     async def _work(self, key: tuple[str, str], execution: _Execution) -> None:
         try:
