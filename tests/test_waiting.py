@@ -17,8 +17,8 @@ from lakemem.waiting import AsyncBackground, Background, acall_blocking, asettle
 T = TypeVar("T")
 
 SOON = 0.05
-SLACK = 0.4
-"""What a busy machine may add."""
+SLACK = 5.0
+"""What a machine may add that is busy, or stands still for a while."""
 
 NAME: contextvars.ContextVar[str] = contextvars.ContextVar("NAME")
 

@@ -29,8 +29,8 @@ from tests.conftest import connect
 from tests.faults import AsyncPoll, Fault, Proxy
 
 DEADLINE = 0.4
-SLACK = 0.4
-"""What a busy machine may add."""
+SLACK = 5.0
+"""What a machine may add that is busy, or stands still for a while. Without a deadline it takes ten seconds or more."""
 
 
 @pytest.fixture
@@ -174,7 +174,12 @@ async def test_a_server_that_goes_out_of_reach_costs_nothing_that_is_written(
         assert (await memory.health()).pending_writes == 9
         proxy.restore()
         await recovered(memory)
-        assert len(await memory.for_user("alice").thread("t").items()) == 10
+        thread = memory.for_user("alice").thread("t")
+
+        async def is_found() -> bool:
+            return len(await thread.items()) == 10
+
+        await AsyncPoll.until(is_found)
     await check_the_turn_is_stored_once(target)
 
 
@@ -190,8 +195,9 @@ async def test_only_one_caller_waits_for_a_server_that_is_silent(proxy: Proxy) -
         user = memory.for_user("alice")
         proxy.black_hole()
         started = monotonic()
-        for _ in range(20):
+        for _ in range(40):
             assert await user.get("k") is None
+        # If each waited, it would be 16 s.
         assert monotonic() - started < DEADLINE + SLACK
         proxy.restore()
 

@@ -173,7 +173,7 @@ async def test_a_pool_that_is_exhausted_is_a_clear_error_in_time(
         def release_later() -> None:
             with Blocker(target, user, "t"):
                 held.set()
-                released.wait(timeout=10)
+                released.wait(timeout=30)
 
         held = threading.Event()
 
@@ -184,7 +184,7 @@ async def test_a_pool_that_is_exhausted_is_a_clear_error_in_time(
             with pytest.raises(StorageUnavailableError, match="max_size") as caught:
                 await user.threads()
             assert caught.value.retryable
-            assert 0.1 < time.monotonic() - started < 3
+            assert 0.1 < time.monotonic() - started < 8
             released.set()
 
         async def append() -> None:
@@ -341,7 +341,7 @@ async def test_a_call_that_is_cancelled_while_it_gives_its_connection_back_loses
     pool._lock.release()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(20):
         for each in waiting:
             assert len(await each) == 1
         assert len(await user.thread("t").items()) == 2

@@ -30,8 +30,8 @@ from tests.conftest import connect
 from tests.faults import Fault, Poll, Proxy
 
 DEADLINE = 0.4
-SLACK = 0.4
-"""What a busy machine may add."""
+SLACK = 5.0
+"""What a machine may add that is busy, or stands still for a while. Without a deadline it takes ten seconds or more."""
 
 
 @pytest.fixture
@@ -175,7 +175,12 @@ def test_a_server_that_goes_out_of_reach_costs_nothing_that_is_written(
         assert (memory.health()).pending_writes == 9
         proxy.restore()
         recovered(memory)
-        assert len(memory.for_user("alice").thread("t").items()) == 10
+        thread = memory.for_user("alice").thread("t")
+
+        def is_found() -> bool:
+            return len(thread.items()) == 10
+
+        Poll.until(is_found)
     check_the_turn_is_stored_once(target)
 
 
@@ -191,8 +196,9 @@ def test_only_one_caller_waits_for_a_server_that_is_silent(proxy: Proxy) -> None
         user = memory.for_user("alice")
         proxy.black_hole()
         started = monotonic()
-        for _ in range(20):
+        for _ in range(40):
             assert user.get("k") is None
+        # If each waited, it would be 16 s.
         assert monotonic() - started < DEADLINE + SLACK
         proxy.restore()
 

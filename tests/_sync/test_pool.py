@@ -171,7 +171,7 @@ def test_a_pool_that_is_exhausted_is_a_clear_error_in_time(target: Lakebase, ser
         def release_later() -> None:
             with Blocker(target, user, "t"):
                 held.set()
-                released.wait(timeout=10)
+                released.wait(timeout=30)
 
         held = threading.Event()
 
@@ -182,7 +182,7 @@ def test_a_pool_that_is_exhausted_is_a_clear_error_in_time(target: Lakebase, ser
             with pytest.raises(StorageUnavailableError, match="max_size") as caught:
                 user.threads()
             assert caught.value.retryable
-            assert 0.1 < time.monotonic() - started < 3
+            assert 0.1 < time.monotonic() - started < 8
             released.set()
 
         def append() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-PATIENCE = 15.0
+PATIENCE = 60.0
 PAUSE = 0.01
 
 

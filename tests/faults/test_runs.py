@@ -23,6 +23,7 @@ from lakemem import AsyncMemory, AsyncRunner, AsyncScopedMemory, Attempt, Lakeba
 from lakemem.embedded import EmbeddedPostgres, _stop_server
 from lakemem.testing import DatabaseFactory
 from tests.conftest import embedded_server
+from tests.faults.polling import AsyncPoll
 from tests.faults.proxy import Fault, Proxy
 from tests.support import processes
 from tests.support.run_history import History, read
@@ -84,6 +85,21 @@ class Workers:
         for process in self.processes[-count:]:
             processes.wait_for(process)
 
+    async def emitted(self, count: int) -> None:
+        """Return once the workers have emitted at least so many events."""
+
+        async def holds() -> bool:
+            return sum(log.read_text().count('"emits"') for log in self.logs) >= count
+
+        await AsyncPoll.until(holds)
+
+    def kill_busiest(self) -> None:
+        """Kill whoever has emitted most of those who live."""
+        alive = [number for number, process in enumerate(self.processes) if process.poll() is None]
+        busiest = self.processes[max(alive, key=lambda number: self.logs[number].stat().st_size)]
+        busiest.kill()
+        busiest.wait()
+
     def history(self, run: Run) -> History:
         return read(*self.logs)[run.run_id]
 
@@ -106,15 +122,10 @@ async def alice(target: Lakebase) -> AsyncIterator[AsyncScopedMemory]:
         yield memory.for_user("alice")
 
 
-async def received(user: AsyncScopedMemory, run: Run, at: list[float] | None = None) -> list[RunEvent]:
-    """All events of a run as they come, and when."""
-    found = []
+async def received(user: AsyncScopedMemory, run: Run) -> list[RunEvent]:
+    """All events of a run as they come."""
     async with asyncio.timeout(60):
-        async for event in user.runs.tail(run.run_id):
-            found.append(event)
-            if at is not None:
-                at.append(time.monotonic())
-    return found
+        return [event async for event in user.runs.tail(run.run_id)]
 
 
 async def check(user: AsyncScopedMemory, run: Run, history: History, got: list[RunEvent]) -> Run:
@@ -132,27 +143,16 @@ async def check(user: AsyncScopedMemory, run: Run, history: History, got: list[R
 
 async def test_workers_are_killed_at_any_moment_and_others_go_on(alice: AsyncScopedMemory, workers: Workers) -> None:
     moments = random.Random()
-    workers.start(3, CAUTION="0.1")
+    # They go on long before the leases end: nobody would receive so late what is emitted after that.
+    workers.start(3, CAUTION="0.1", LEASE="300")
     runs = [await alice.runs.create({"count": 30, "pause": 0.05}, max_attempts=9) for _ in range(12)]
-    times: list[list[float]] = [[] for _ in runs]
-    tails = [asyncio.create_task(received(alice, run, at)) for run, at in zip(runs, times, strict=True)]
-    killed_at = []
-    for process in workers.processes[:2]:
-        await asyncio.sleep(moments.uniform(0.3, 1.2))
-        process.kill()
-        killed_at.append(time.monotonic())
+    tails = [asyncio.create_task(received(alice, run)) for run in runs]
+    for least in (20, 160):
+        await workers.emitted(least + moments.randrange(60))
+        workers.kill_busiest()
     got = await asyncio.gather(*tails)
-    gaps = []
-    for run, events, at in zip(runs, got, times, strict=True):
-        await check(alice, run, workers.history(run), events)
-        gaps += [
-            at[place] - max(moment for moment in killed_at if moment < at[place])
-            for place in range(1, len(events))
-            if events[place].attempt != events[place - 1].attempt
-        ]
-    assert gaps, "no run was taken over"
-    # With nothing else to do on the machine it is below three. By the lease alone it would be ten.
-    assert max(gaps) < 6.0
+    ended = [await check(alice, run, workers.history(run), events) for run, events in zip(runs, got, strict=True)]
+    assert any(run.attempt > 1 for run in ended), "no run was taken over"
 
 
 async def test_a_run_that_kills_its_process_takes_no_third_with_it(alice: AsyncScopedMemory, workers: Workers) -> None:
@@ -178,9 +178,7 @@ async def test_a_worker_that_is_told_to_end_hands_its_runs_over(alice: AsyncScop
         await asyncio.sleep(0.02)
     workers.processes[1].send_signal(signal.SIGCONT)
     workers.processes[0].send_signal(signal.SIGTERM)
-    told_at = time.monotonic()
-    assert await asyncio.to_thread(workers.processes[0].wait, 15) == 0
-    assert time.monotonic() - told_at < 3
+    assert await asyncio.to_thread(workers.processes[0].wait, 30) == 0
     got = await tail
     ended = await check(alice, run, workers.history(run), got)
     assert (ended.attempt, ended.attempts_used) == (2, 1)
@@ -189,19 +187,23 @@ async def test_a_worker_that_is_told_to_end_hands_its_runs_over(alice: AsyncScop
 async def test_a_worker_that_was_stopped_for_a_while_writes_nothing_when_it_is_back(
     alice: AsyncScopedMemory, workers: Workers
 ) -> None:
-    workers.start(1, LEASE="1.5", CAUTION="0.1")
+    workers.start(1, LEASE="4", CAUTION="0.1")
     run = await alice.runs.create({"count": 40, "pause": 0.05})
     tail = asyncio.create_task(received(alice, run))
-    await asyncio.sleep(0.5)
+    await workers.emitted(5)
     os.kill(workers.processes[0].pid, signal.SIGSTOP)
-    workers.start(1, LEASE="1.5", CAUTION="0.1")
+    workers.start(1, LEASE="4", CAUTION="0.1")
     while (found := await alice.runs.get(run.run_id)) is not None and found.attempt == 1:
         await asyncio.sleep(0.05)
     os.kill(workers.processes[0].pid, signal.SIGCONT)
     got = await tail
     ended = await check(alice, run, workers.history(run), got)
     assert ended.attempt == 2
-    assert '"stopped"' in workers.logs[0].read_text()
+
+    async def is_stopped() -> bool:
+        return '"stopped"' in workers.logs[0].read_text()
+
+    await AsyncPoll.until(is_stopped)
     assert '"stopped"' not in workers.logs[1].read_text()
 
 

@@ -234,13 +234,12 @@ async def test_a_run_is_cancelled_while_its_handler_works(alice: AsyncScopedMemo
             await attempt.emit({"n": "bye"})
             cleaned.set()
 
-    await run_with(handle)
+    # It is told, and does not find out when it renews its lease next.
+    await run_with(handle, lease=120)
     run = await alice.runs.create({})
     await begun.wait()
-    started = time.monotonic()
     await alice.runs.cancel(run.run_id)
     assert await tailed(alice, run) == [(0, "bye")]
-    assert time.monotonic() - started < 2
     assert cleaned.is_set()
     assert (await ended(alice, run)).status == "cancelled"
 
@@ -268,8 +267,9 @@ async def test_a_handler_that_does_not_hear_is_left_to_itself(
     await alice.runs.cancel(run.run_id)
     assert (await ended(alice, run)).status == "cancelled"
     may_end.set()
-    await asyncio.sleep(0.05)
-    assert fenced == [True]
+    async with asyncio.timeout(20):
+        while not fenced:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_run_out_of_time_fails_and_its_handler_is_cancelled(
@@ -285,7 +285,7 @@ async def test_a_run_out_of_time_fails_and_its_handler_is_cancelled(
             cancelled.set()
 
     await run_with(handle)
-    run = await alice.runs.create({}, timeout=0.3)
+    run = await alice.runs.create({}, timeout=3)
     found = await ended(alice, run)
     assert cancelled.is_set()
     assert (found.status, found.last_sequence) == ("failed", 0)
@@ -319,7 +319,7 @@ async def test_a_lost_lease_cancels_the_handler(
         await alice.runs.delete(run.run_id)
     else:
         Rows(target, alice.owner)("UPDATE lakemem.runs SET attempt = attempt + 1, worker = 0, touched_at = now()")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await refused.wait()
 
 
@@ -329,13 +329,13 @@ async def test_a_handler_that_blocks_the_event_loop_keeps_its_run(
     async def handle(attempt: Attempt) -> None:
         await attempt.emit({"n": 0})
         await attempt.flush()
-        time.sleep(1.6)
+        time.sleep(4.5)
         ((left,),) = Rows(target, alice.owner)(
             "SELECT extract(epoch FROM leased_until - now())::float8 FROM lakemem.runs"
         )
         await attempt.emit({"n": left > 0.3})
 
-    await run_with(handle, lease=1.0)
+    await run_with(handle, lease=4.0)
     run = await alice.runs.create({})
     assert await tailed(alice, run) == [(0, 0), (1, True)]
     assert (await ended(alice, run)).attempt == 1
@@ -433,24 +433,28 @@ async def test_stopped_it_hands_over_what_does_not_end_in_time(
         # It hears only what it listens to.
         while not elsewhere._storage.tails.hears:
             await asyncio.sleep(0.01)
-        started = time.monotonic()
-        await runner.stop(0.6)
-        assert time.monotonic() - started < 1
-        assert await tailed(alice, run) == [(0, 1), (1, 2)]
-        assert time.monotonic() - started < 2
+        # Both without waiting: for the handler it would be a minute, for the next look of the other half of one.
+        async with asyncio.timeout(15):
+            await runner.stop(0.6)
+            assert await tailed(alice, run) == [(0, 1), (1, 2)]
         found = await ended(alice, run)
         assert (found.status, found.attempt, found.attempts_used) == ("completed", 2, 1)
         await other.stop(0)
 
 
-async def test_a_tail_of_another_process_is_told_at_once(target: Lakebase, run_with: RunWith) -> None:
-    go_on = asyncio.Event()
+async def test_a_tail_of_another_process_is_told_of_each_event(
+    target: Lakebase, run_with: RunWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It does not come upon them by looking.
+    monkeypatch.setattr("lakemem.tails.HEARING_POLL", 60.0)
+    seen, go_on = asyncio.Event(), asyncio.Event()
 
     async def handle(attempt: Attempt) -> None:
-        for _ in range(40):
-            await go_on.wait()
-            await attempt.emit({"n": time.monotonic()})
-            await asyncio.sleep(0.02)
+        await go_on.wait()
+        for n in range(40):
+            await attempt.emit({"n": n})
+            await seen.wait()
+            seen.clear()
 
     await run_with(handle)
     async with AsyncMemory(target) as elsewhere:
@@ -461,11 +465,9 @@ async def test_a_tail_of_another_process_is_told_at_once(target: Lakebase, run_w
         while not tails.hears:
             await asyncio.sleep(0.01)
         go_on.set()
-        async with asyncio.timeout(20):
-            delays = [time.monotonic() - event.event["n"] async for event in alice.runs.tail(run.run_id)]
-    assert len(delays) == 40
-    # By polling it would be some 0.5 s.
-    assert sorted(delays)[20] < 0.1
+        async with asyncio.timeout(30):
+            async for _ in alice.runs.tail(run.run_id):
+                seen.set()
 
 
 async def test_where_nothing_is_heard_tails_and_workers_poll(
@@ -480,6 +482,17 @@ async def test_where_nothing_is_heard_tails_and_workers_poll(
         assert await tailed(alice, run) == [(n, n) for n in range(700)]
         assert not memory._storage.tails.hears
         await runner.stop(0)
+
+
+async def at_rest(proxy: Proxy) -> None:
+    """Wait until what was begun is done, and count from zero."""
+    async with asyncio.timeout(30):
+        while True:
+            proxy.reset()
+            await asyncio.sleep(0.5)
+            if proxy.statements < 10:
+                break
+    proxy.reset()
 
 
 async def test_a_thousand_idle_tails_and_two_workers_cost_next_to_nothing(
@@ -505,16 +518,14 @@ async def test_a_thousand_idle_tails_and_two_workers_cost_next_to_nothing(
                 each._storage.tails.hears for each in (one, other)
             ):
                 await asyncio.sleep(0.05)
-            await asyncio.sleep(1)
-            proxy.reset()
+            await at_rest(proxy)
             await asyncio.sleep(3)
             # Nobody has room, then one has.
             assert proxy.statements < 5 * 3
             await memory.for_user(users[0]).runs.delete(runs[users[0]].run_id)
             while sum(runner.running for runner in runners) == 20:
                 await asyncio.sleep(0.05)
-            await asyncio.sleep(1)
-            proxy.reset()
+            await at_rest(proxy)
             await asyncio.sleep(3)
             assert proxy.statements < 5 * 3
             assert len(tails) == 1_000
@@ -537,10 +548,10 @@ async def test_a_worker_whose_own_connection_is_gone_keeps_its_runs(
     alice: AsyncScopedMemory, run_with: RunWith, target: Lakebase, memory: AsyncMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def handle(attempt: Attempt) -> None:
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(6)
         await attempt.emit({"n": attempt.number})
 
-    await run_with(handle, lease=1.5)
+    await run_with(handle, lease=4)
     run = await alice.runs.create({})
     while (await alice.runs.get(run.run_id)).attempt == 0:  # type: ignore[union-attr]
         await asyncio.sleep(0.02)
@@ -578,7 +589,7 @@ async def test_a_run_names_the_lock_of_its_worker_although_it_was_claimed_before
         while memory._storage.tails.pulse.worker is None:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(12):
         while rows("SELECT worker FROM lakemem.runs") != [(memory._storage.tails.pulse.worker,)]:
             await asyncio.sleep(0.01)
     assert runner.running == 1
@@ -685,7 +696,7 @@ async def test_the_run_of_a_user_who_is_erased_ends_and_writes_nothing_more(
 
     await run_with(handle)
     await alice.runs.create({})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await began.wait()
         receipt = await alice.erase()
         erased.set()

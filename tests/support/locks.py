@@ -23,7 +23,7 @@ def _wait_until(
     connection: psycopg.Connection[Any],
     condition: LiteralString,
     fits: Callable[[int], bool],
-    timeout: float = 10.0,
+    timeout: float = 60.0,
 ) -> None:
     deadline = time.monotonic() + timeout
     query: LiteralString = (
