@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lakemem import AsyncMemory
@@ -70,10 +72,20 @@ async def is_well(memory: AsyncMemory) -> bool:
 
 
 class SlowEmbedder:
-    """Takes its time, and is asked off the event loop."""
+    """Is asked off the event loop; while it is held, it does not answer."""
 
     model, dimensions = "slow", 2
 
+    def __init__(self) -> None:
+        self._going = threading.Event()
+        self._going.set()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        self._going.clear()
+        yield
+        self._going.set()
+
     def embed(self, texts: Any) -> Any:
-        time.sleep(1.0)
+        self._going.wait(20)
         return [[1.0, 0.0] for _ in texts]

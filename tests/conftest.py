@@ -10,6 +10,7 @@ Each test gets a database of its own, a clone of a template.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from itertools import chain
@@ -26,6 +27,17 @@ from lakemem.embedded import EmbeddedPostgres
 from lakemem.testing import DatabaseFactory
 
 pytest_plugins = ["lakemem.testing.fixtures", "tests.support.told"]
+
+with contextlib.suppress(ImportError):  # The environment of tests/peers has none.
+    from hypothesis import HealthCheck, settings
+
+    # However slow the machine is; and a database that an example finds is as empty as its owner is new.
+    settings.register_profile(
+        "lakemem",
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    )
+    settings.load_profile("lakemem")
 
 if os.environ.get("LAKEMEM_TEST_DSN"):
     SERVERS = ["dsn"]

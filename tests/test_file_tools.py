@@ -15,7 +15,7 @@ import pytest
 from agents import Agent, RunConfig, Runner
 from anthropic.lib.tools import BetaAbstractMemoryTool, BetaAsyncAbstractMemoryTool, ToolError
 from anthropic.tools import BetaLocalFilesystemMemoryTool
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.graph import START, MessagesState, StateGraph
@@ -233,7 +233,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(steps=steps)
 def test_the_answers_are_those_of_the_sdks_own_tool(
     target: Lakebase, tmp_path: Path, steps: list[dict[str, Any]]

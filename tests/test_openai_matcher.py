@@ -94,7 +94,7 @@ def test_what_fails_is_raised() -> None:
 
     with model(refuse) as (matcher, _), pytest.raises(InternalServerError):
         matcher.match(FACTS)
-    with model(lambda _: time.sleep(0.5), deadline=0.05) as (matcher, _), pytest.raises(APITimeoutError):
+    with model(lambda _: time.sleep(5), deadline=0.05) as (matcher, _), pytest.raises(APITimeoutError):
         matcher.match(FACTS)
 
 
@@ -110,6 +110,10 @@ def test_without_a_client_the_environment_names_the_endpoint(monkeypatch: pytest
         OpenAIMatcher(OpenAI(api_key="key"), model="m", deadline=0)
 
 
+def stall(_: Any) -> None:
+    time.sleep(5)
+
+
 LIES = [match(0, 9), match(1, 1), match("0", "1"), match(True, 0), match(None, None), {}, [], "all", None]
 
 
@@ -121,12 +125,13 @@ LIES = [match(0, 9), match(1, 1), match("0", "1"), match(True, 0), match(None, N
         (lambda _: saying(*LIES), Consolidated(owners=1, candidates=1, dropped=len(LIES))),
         (lambda _: answering("I would rather not."), Consolidated(owners=1, candidates=1, failed=1)),
         (lambda _: (_ for _ in ()).throw(Refusal(500)), Consolidated(owners=1, candidates=1, failed=1)),
-        (lambda _: time.sleep(0.5), Consolidated(owners=1, candidates=1, failed=1)),
+        (stall, Consolidated(owners=1, candidates=1, failed=1)),
     ],
     ids=["the same", "not the same", "lies", "not JSON", "500", "timeout"],
 )
 def test_only_what_a_model_confirms_is_merged(target: Lakebase, answer: Any, expected: Consolidated) -> None:
-    with model(answer, deadline=0.2) as (matcher, _), Memory(target, embedder=TopicEmbedder()) as memory:
+    deadline = 0.2 if answer is stall else 60.0
+    with model(answer, deadline=deadline) as (matcher, _), Memory(target, embedder=TopicEmbedder()) as memory:
         alice = memory.for_user("alice")
         for text in ("Ada has a dog", "Ada owns a puppy"):
             alice.save(None, text, duplicates=None)

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.adapt import Transformer
 from psycopg.pq import ExecStatus
@@ -75,7 +75,7 @@ def test_not_a_number_reaches_postgres(connection: psycopg.Connection[Any]) -> N
     assert math.isnan(received(connection, math.nan, "float8"))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200)
 @given(texts=st.lists(st.none() | TEXTS, max_size=5), blobs=st.lists(st.binary(), max_size=5))
 def test_any_array_reaches_postgres(connection: psycopg.Connection[Any], texts: Any, blobs: Any) -> None:
     assert received(connection, texts, "text[]") == texts

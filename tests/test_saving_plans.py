@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,15 +12,25 @@ from psycopg.conninfo import make_conninfo
 
 from lakemem import Lakebase
 from lakemem.testing import DatabaseFactory
-from tests.test_statements import OWNER, PARAMETERS, explain, prepare
+from tests.test_statements import OWNER, PARAMETERS, STATEMENTS, explain, prepare
 
 ROWS = """
     INSERT INTO lakemem.memories (owner, namespace, key, version, value, text, content_hash, valid_from)
         SELECT %s, '{preferences}', 'key ' || n, 1, '1', 'some words about ' || n, '', now()
         FROM generate_series(1, 3000) AS n
 """
-OF_ONE_MEMORY = ["save", "save_late", "update", "revert", "get", "get_then", "history", "delete", "erase"]
-PROBING = ["save_unless_near", "save_late_unless_near"]
+OF_ONE_MEMORY = ["update", "revert", "get", "get_then", "history", "delete", "erase"]
+PROBING = ["save_unless_near"]
+READ = """
+    SELECT seq_scan, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)
+    FROM pg_stat_xact_user_tables WHERE relid = 'lakemem.memories'::regclass
+"""
+SAVES: dict[str, dict[str, Any]] = {
+    "new": {"key": "a new one"},
+    "in place of another": {},
+    "late": {"valid_from": "2026-01-01Z"},
+    "the same": {"value": "1", "text": "some words about 7", "metadata": "{}", "content_hash": b""},
+}
 
 
 @pytest.fixture(scope="module", params=["analyzed", "unknown"])
@@ -63,6 +74,23 @@ def test_a_write_of_one_memory_looks_it_up_by_its_key(
     scans = reads(connection, name, mode)
     assert scans
     assert all(scans)
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("given", SAVES.values(), ids=SAVES)
+def test_a_save_reads_no_more_than_the_versions_of_its_memory(
+    connection: psycopg.Connection[tuple[Any, ...]], given: dict[str, Any], mode: str
+) -> None:
+    save = STATEMENTS["memories.save"]
+    parameters = {name: PARAMETERS.get(name) for name in re.findall(r"%\((\w+)\)s", save)}
+    parameters |= {"valid_from": None, "sources": [], "less_trusted": [], "trust": "user", "closing": "save", **given}
+    connection.execute("SELECT set_config('plan_cache_mode', %s, false)", [mode])
+    with connection.transaction(force_rollback=True):
+        connection.execute(save, parameters)
+        read = connection.execute(READ).fetchone()
+    assert read is not None
+    assert read[0] == 0
+    assert read[1] < 10
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.conninfo import make_conninfo
 
@@ -311,7 +311,7 @@ any_json = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(value=any_json, query=any_text)
 def test_any_json_is_taken_and_comes_back(place: Place, value: Any, query: str) -> None:
     user = place.memory.for_user("anything")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakemem import AsyncMemory, AsyncScopedMemory, ConflictError, Imported, InvalidInputError, Lakebase
@@ -312,7 +312,7 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 @given(changes=changes)
 async def test_any_history_comes_back(
     target: Lakebase, other_target: Lakebase, changes: list[tuple[str, str, Any]]

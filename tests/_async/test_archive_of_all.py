@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakemem import AsyncMemory, AsyncScopedMemory, ConflictError, Imported, InvalidInputError, Lakebase, RunEvent
@@ -252,7 +252,7 @@ async def _change(user: AsyncScopedMemory, change: str, key: str, value: Any, nu
         await user.runs.cancel(run.run_id)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(changes=CHANGES)
 async def test_whatever_was_done_comes_back(target: Lakebase, changes: list[tuple[str, str, Any]]) -> None:
     async with AsyncMemory(target) as memory:

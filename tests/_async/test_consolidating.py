@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakemem import (
@@ -293,12 +293,7 @@ def stands_for(record: MemoryRecord) -> tuple[Any, ...]:
     return words, str(record.metadata), record.occurred_at
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=40, derandomize=True)
 @given(facts=FACTS)
 async def test_a_consolidation_keeps_all_that_was_said(memory: AsyncMemory, facts: list[Any]) -> None:
     user = memory.for_user("alice")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakemem import AsyncFileMemory, AsyncMemory, Lakebase
@@ -117,7 +117,7 @@ def placed(step: Step) -> Step:
     return {name: f"/memories/{value}" if "path" in name else value for name, value in step.items()}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(steps=steps)
 async def test_files_are_as_in_a_dict(target: Lakebase, steps: list[Step]) -> None:
     model = Model()

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pgvector import HalfVector
 from psycopg.conninfo import make_conninfo
@@ -378,12 +378,7 @@ def shared(databases: Any) -> Iterator[Lakebase]:
     databases.drop(created)
 
 
-@settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=60, derandomize=True)
 @given(sequence=steps)
 async def test_no_interleaving_gives_a_version_the_vector_of_another(
     shared: Lakebase, sequence: list[tuple[str, str, bool]]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakemem import ConflictError, Imported, InvalidInputError, Lakebase, Memory, ScopedMemory
@@ -311,7 +311,7 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 @given(changes=changes)
 def test_any_history_comes_back(target: Lakebase, other_target: Lakebase, changes: list[tuple[str, str, Any]]) -> None:
     name = str(uuid.uuid4())

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakemem import ConflictError, Imported, InvalidInputError, Lakebase, Memory, RunEvent, ScopedMemory
@@ -249,7 +249,7 @@ def _change(user: ScopedMemory, change: str, key: str, value: Any, number: int) 
         user.runs.cancel(run.run_id)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(changes=CHANGES)
 def test_whatever_was_done_comes_back(target: Lakebase, changes: list[tuple[str, str, Any]]) -> None:
     with Memory(target) as memory:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakemem import (
@@ -294,12 +294,7 @@ def stands_for(record: MemoryRecord) -> tuple[Any, ...]:
     return words, str(record.metadata), record.occurred_at
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=40, derandomize=True)
 @given(facts=FACTS)
 def test_a_consolidation_keeps_all_that_was_said(memory: Memory, facts: list[Any]) -> None:
     user = memory.for_user("alice")

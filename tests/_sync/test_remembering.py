@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakemem import (
@@ -256,7 +256,7 @@ TURNS = st.lists(st.tuples(st.sampled_from(["user", "assistant"]), WORDS), max_s
 CALLS = st.lists(st.tuples(TURNS, st.sampled_from(["t", "u", None]), st.sampled_from([(), ("n",)])), max_size=5)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(calls=CALLS)
 def test_any_calls_store_each_turn_once(memory: Memory, calls: Any) -> None:
     """Against a model: what was said, where, and how often it stands before in its list."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakemem import (
@@ -151,12 +151,7 @@ def exported(user: ScopedMemory) -> dict[str, ModelThread]:
     return found
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=40, derandomize=True)
 @given(sequence=steps)
 def test_every_sequence_of_changes_ends_as_it_does_in_the_model(
     memory: Memory, target: Lakebase, sequence: Sequence[Step]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakemem import (
@@ -201,7 +201,7 @@ def test_nobody_is_drowned_out_by_who_repeats_them(ada: ScopedMemory) -> None:
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from("xyz"), LEVEL, st.sampled_from(["save", "late", "update"])), max_size=8))
 def test_what_is_there_gives_way_by_one_rule(memory: Memory, writes: list[tuple[str, Trust, str]]) -> None:
     """Against a model: what a model or a tool says never takes the place of what counts for more."""

@@ -69,10 +69,10 @@ async def test_a_slow_endpoint_costs_the_deadline_and_search_goes_on_by_words(
     async with AsyncMemory(migrate=True, embedder=embedder, embedding_deadline=0.5) as memory:
         user = memory.for_user("alice")
         await user.save("color", "Her favourite color is green.")
-        app.faults.slow(INVOCATIONS, 3.0)
+        app.faults.slow(INVOCATIONS, 5.0, times=1)
         started = time.monotonic()
         hits = await user.search("green color?")
-        assert time.monotonic() - started < 2.0
+        assert time.monotonic() - started < 4
         assert [hit.record.key for hit in hits] == ["color"]
 
 

@@ -21,8 +21,8 @@ several statements a call                                     tests/_async/test_
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 
 import pytest
 from psycopg import sql
@@ -33,7 +33,7 @@ from lakemem.integrations.databricks import on_behalf_of
 from lakemem.testing import LakebaseEmulator
 from tests.conftest import connect
 from tests.databricks.conftest import CREDENTIALS
-from tests.databricks.test_tokens import longest_stall
+from tests.support.loops import Attention
 
 
 async def test_many_requests_of_one_user_at_once_share_one_pool_and_one_token(
@@ -105,28 +105,32 @@ def _admin(admin_dsn: str) -> dict[str, str]:
     return {name: str(login[name]) for name in ("user", "password") if login.get(name)}
 
 
-def slow_embedder(seconds: float) -> CallableEmbedder:
+def embedder_of(meanwhile: Callable[[], object]) -> CallableEmbedder:
     def embed(texts: Sequence[str]) -> list[list[float]]:
-        time.sleep(seconds)
+        meanwhile()
         return [[1.0, float(len(text))] for text in texts]
 
     return CallableEmbedder(embed, model="slow", dimensions=2)
 
 
 async def test_embedding_holds_no_connection_and_does_not_stall_the_event_loop(target: Lakebase) -> None:
-    async with AsyncMemory(target, embedder=slow_embedder(0.5), max_size=2) as memory:
+    all_there, attention = threading.Barrier(4), Attention()
+
+    def embed() -> None:
+        # With a connection held, there would be two at a time.
+        all_there.wait(timeout=10)
+        attention.ask()
+
+    async with AsyncMemory(target, embedder=embedder_of(embed), embedding_deadline=60, max_size=2) as memory:
         user = memory.for_user("alice")
-        async with longest_stall() as stalls:
-            started = time.perf_counter()
-            await asyncio.gather(*[user.search(f"question {n}") for n in range(8)])
-            took = time.perf_counter() - started
-    assert took < 4 * 0.5, "with a connection held, pairs would take turns: 2 s"
-    assert max(stalls) < 0.05
+        await asyncio.gather(*[user.search(f"question {n}") for n in range(4)])
+    assert not all_there.broken
+    assert attention.answers == [True] * 4
 
 
 @pytest.mark.parametrize("others", [2000])
 async def test_a_user_with_few_memories_among_many_finds_all_of_theirs(target: Lakebase, others: int) -> None:
-    async with AsyncMemory(target, embedder=slow_embedder(0.0)) as memory:
+    async with AsyncMemory(target, embedder=embedder_of(lambda: None)) as memory:
         crowd = memory.for_user("crowd")
         await asyncio.gather(*[crowd.save(f"k{n}", "x" * (n % 50 + 1)) for n in range(others)])
         few = memory.for_user("few")

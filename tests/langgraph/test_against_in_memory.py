@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -141,12 +141,7 @@ class Pair:
         assert ours == sorted(theirs, key=lambda found: str(found["names"][2]), reverse=True)
 
 
-@settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=25, derandomize=True)
 @given(steps=sequences)
 async def test_every_sequence_of_calls_ends_as_it_does_in_memory(
     memory: AsyncMemory | Memory, steps: Sequence[Put | PutWrites | DeleteThread]

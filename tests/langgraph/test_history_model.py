@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, TypeAlias
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
 
@@ -108,12 +108,7 @@ def as_dict(values: list[Any]) -> dict[Any, Any]:
     return {str(value)[:8] if place % 2 else place: value for place, value in enumerate(values)}
 
 
-@settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=25, derandomize=True)
 @given(sequence=steps)
 async def test_every_history_reads_as_it_was_put(target: Lakebase, sequence: Sequence[Step]) -> None:
     async with AsyncMemory(target, min_size=1) as memory:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import warnings
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -20,6 +19,7 @@ from langgraph.graph import START, StateGraph
 from lakemem import AsyncMemory, ConfigurationError, InvalidInputError, Lakebase, Memory
 from lakemem.integrations.langgraph import AsyncLakebaseSaver, LakebaseSaver
 from tests.conftest import connect
+from tests.faults import AsyncPoll
 from tests.langgraph.conftest import Saver, saver_of
 from tests.langgraph.running import config
 from tests.langgraph.test_graphs import Log, says
@@ -246,15 +246,14 @@ async def test_an_encrypted_state_is_stored_without_a_word_in_the_clear(
 
 # Beside each other.
 
-DELAY = 0.15
+GATE = 42
 
 
-def slow_down(target: Lakebase, delay: float = DELAY) -> None:
-    """Make every checkpoint and every write of a task take at least so long in Postgres."""
+def wait_in_postgres(target: Lakebase, until: str) -> None:
+    """Let every checkpoint and every write of a task wait in Postgres, once it is inserted."""
     with connect(target) as connection:
         connection.execute(
-            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
-            f" $$ BEGIN PERFORM pg_sleep({delay}); RETURN NULL; END $$"
+            f"CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM {until}; RETURN NULL; END $$"
         )
         for table in ("checkpoints", "checkpoint_writes"):
             connection.execute(f"CREATE TRIGGER wait AFTER INSERT ON lakemem.{table} EXECUTE FUNCTION wait()")
@@ -265,23 +264,28 @@ async def test_calls_on_one_saver_run_beside_each_other(target: Lakebase, saver:
     stored = await put(saver, config(), {})
     calls: list[Callable[[], Awaitable[Any]]]
     if what == "puts":
-        calls = [partial(put, saver, config(f"thread {thread}"), {"a": [1]}) for thread in range(8)]
+        calls = [partial(put, saver, config(f"thread {thread}"), {"a": [1]}) for thread in range(4)]
     elif what == "writes":
-        calls = [partial(saver.aput_writes, stored, [("a", 1)], f"task {task}") for task in range(8)]
+        calls = [partial(saver.aput_writes, stored, [("a", 1)], f"task {task}") for task in range(4)]
     else:
         calls = [partial(put, saver, config("other"), {"a": [1]}), partial(saver.aput_writes, stored, [("a", 1)], "t")]
-    # So that the pool has its connections already.
-    await asyncio.gather(*(saver.aget_tuple(config()) for _ in range(30)))
-    slow_down(target, DELAY if len(calls) == 8 else 4 * DELAY)
-    started = time.perf_counter()
-    await asyncio.gather(*(call() for call in calls))
-    assert time.perf_counter() - started < 0.65 * 8 * DELAY
+    wait_in_postgres(target, f"pg_advisory_xact_lock_shared({GATE})")
+    with connect(target) as keeper:
+        keeper.execute(f"SELECT pg_advisory_lock({GATE})")
+        running = [asyncio.create_task(call()) for call in calls]
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+        async def all_wait() -> bool:
+            return keeper.execute(waiting).fetchone() == (len(calls),)
+
+        await AsyncPoll.until(all_wait)
+    await asyncio.gather(*running)
 
 
 async def test_a_cancelled_call_leaves_the_saver_whole(target: Lakebase, async_memory: AsyncMemory) -> None:
     """What was cancelled is stored whole or not at all, and its connection serves the next call or none."""
     saver = AsyncLakebaseSaver(async_memory.for_user("alice"))
-    slow_down(target, 1)
+    wait_in_postgres(target, "pg_sleep(1)")
     calls = [asyncio.create_task(put(saver, config(str(n)), {"a": [n]})) for n in range(15)]
     await asyncio.sleep(0.05)
     for call in calls:

