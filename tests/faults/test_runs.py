@@ -93,12 +93,13 @@ class Workers:
 
         await AsyncPoll.until(holds)
 
-    def kill_busiest(self) -> None:
-        """Kill whoever has emitted most of those who live."""
+    def kill_busiest(self) -> Path:
+        """Kill whoever has emitted most of those who live, and return its log."""
         alive = [number for number, process in enumerate(self.processes) if process.poll() is None]
-        busiest = self.processes[max(alive, key=lambda number: self.logs[number].stat().st_size)]
-        busiest.kill()
-        busiest.wait()
+        busiest = max(alive, key=lambda number: self.logs[number].stat().st_size)
+        self.processes[busiest].kill()
+        self.processes[busiest].wait()
+        return self.logs[busiest]
 
     def history(self, run: Run) -> History:
         return read(*self.logs)[run.run_id]

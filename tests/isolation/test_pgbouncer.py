@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,7 +16,10 @@ from psycopg.conninfo import make_conninfo
 from lakemem import AsyncMemory, AsyncRunner, Attempt, Lakebase, StorageError
 from lakemem.operations import threads
 from tests.faults.polling import AsyncPoll
+from tests.faults.test_runs import Workers, check, received
 from tests.isolation.pgbouncer import PgBouncer
+from tests.support.rows import Rows
+from tests.support.run_history import read
 
 
 @pytest.fixture
@@ -126,6 +130,34 @@ async def test_runs_are_worked_on_and_tailed_by_polling_and_no_lock_is_left(
         held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
         assert rows(target, held) == [(0,)]
         await runner.stop()
+
+
+async def test_runs_of_a_worker_that_was_killed_are_taken_over_when_their_leases_end(
+    bouncer: PgBouncer, memory: AsyncMemory, target: Lakebase, tmp_path: Path
+) -> None:
+    """Without a session of its own it holds no lock, of which Postgres could tell that it has gone."""
+    ada, seen = memory.for_user("ada"), Rows(target, "user:ada")
+    workers = Workers(bouncer.target, tmp_path)
+    try:
+        workers.start(2, LEASE="4", CAUTION="0.1")
+        runs = [await ada.runs.create({"count": 40, "pause": 0.05}, max_attempts=9) for _ in range(6)]
+        tails = [asyncio.create_task(received(ada, run)) for run in runs]
+        await workers.emitted(60)
+        left = list(read(workers.kill_busiest()))
+        assert set(seen("SELECT status, worker FROM lakemem.runs")) == {("in_progress", None)}
+        found = seen("SELECT run_id, leased_until FROM lakemem.runs WHERE attempt = 1 AND run_id = ANY(%s)", left)
+        for run_id, leased_until in found:
+            at = "SELECT attempt, clock_timestamp() < %s FROM lakemem.runs WHERE run_id = %s"
+            async with asyncio.timeout(30):
+                while (state := seen(at, leased_until, run_id)[0])[0] == 1:
+                    await asyncio.sleep(0.01)
+            assert state == (2, False), "it was taken over while its worker might have been there"
+        got = await asyncio.gather(*tails)
+        ended = [await check(ada, run, workers.history(run), events) for run, events in zip(runs, got, strict=True)]
+        assert {run.run_id for run in ended if run.attempt > 1} >= {run_id for run_id, _ in found} != set()
+        assert sum(run.attempt == 1 for run in ended) == len(runs) - len(left)
+    finally:
+        workers.stop()
 
 
 async def test_without_it_notifications_are_heard_and_the_lock_is_held(target: Lakebase) -> None:
