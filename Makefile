@@ -9,13 +9,17 @@ OF_SQL := tests/_async tests/test_grants.py tests/test_statements.py tests/langg
 	tests/langgraph/test_conformance.py tests/langgraph/test_graphs.py tests/langgraph/test_history_model.py \
 	tests/langgraph/test_store_model.py tests/langgraph/test_pruning.py
 
-.PHONY: demo test test-16 test-docker test-poisoning test-emulator test-peers test-oldest test-faults test-isolation soak bench-short-term bench-long-term bench-runs bench-row-security lint generate lock docs clean
+.PHONY: demo test test-long test-16 test-docker test-poisoning test-emulator test-peers test-oldest test-faults test-isolation soak bench-short-term bench-long-term bench-runs bench-row-security lint generate lock docs clean
 
 demo: $(STAMP)
 	$(BIN)/lakemem demo $(ARGS)
 
 test: $(STAMP)
 	$(BIN)/pytest --numprocesses=4 --dist=loadfile $(ARGS)
+
+# Examples, how-to guides and benchmarks as a whole, and more examples of what holds for all of them.
+test-long: $(STAMP)
+	LAKEMEM_TEST_LONG=1 $(BIN)/pytest --numprocesses=4 --dist=worksteal -m "long or hypothesis" $(ARGS)
 
 # What is SQL, on the oldest Postgres that lakemem works on, and on one in Docker.
 test-16: $(STAMP)

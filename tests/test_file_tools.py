@@ -26,6 +26,7 @@ from lakemem.integrations.anthropic import memory_tool
 from lakemem.integrations.tools import create_memory_tools
 from lakemem.testing import DatabaseFactory
 from tests.openai_agents.models import PlannedModel, answered_tools
+from tests.support.examples import examples
 from tests.test_tools import PlannedChatModel
 
 
@@ -233,7 +234,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(steps=steps)
 def test_the_answers_are_those_of_the_sdks_own_tool(
     target: Lakebase, tmp_path: Path, steps: list[dict[str, Any]]

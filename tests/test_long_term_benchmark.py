@@ -250,6 +250,7 @@ def test_mixed_memories_are_unit_vectors_and_the_same_each_time() -> None:
 # That it runs.
 
 
+@pytest.mark.long
 def test_it_runs_in_small_and_has_a_figure_for_each_case(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("LOCOMO", "CORPUS")}
     environment["LAKEMEM_BENCHMARK_CACHE"] = str(tmp_path / "vectors.sqlite")

@@ -92,6 +92,7 @@ def measured(results: Path, *arguments: str) -> list[dict[str, object]]:
     return list(rows)
 
 
+@pytest.mark.long
 def test_it_runs_in_small(tmp_path: Path) -> None:
     rows = measured(tmp_path, "--without-peer", "--only", "events-8", "--only", "idle-queries-per-second")
     assert {row["case"] for row in rows} == {"events-8", "idle-queries-per-second"}

@@ -16,6 +16,7 @@ from lakemem import AsyncMemory, AsyncScopedMemory, ConflictError, Imported, Inv
 from lakemem.operations import archive_lines as archive
 from lakemem.testing import DatabaseFactory
 from tests.support.embedders import TopicEmbedder
+from tests.support.examples import examples
 from tests.support.rows import Rows
 
 
@@ -312,7 +313,7 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(changes=changes)
 async def test_any_history_comes_back(
     target: Lakebase, other_target: Lakebase, changes: list[tuple[str, str, Any]]

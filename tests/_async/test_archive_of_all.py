@@ -18,6 +18,7 @@ from lakemem.operations.checkpoints import Address, Blob, Composition
 from lakemem.testing import DatabaseFactory
 from lakemem.thread_types import TokenUsage
 from tests._async.belongings import fill
+from tests.support.examples import examples
 from tests.support.rows import Rows
 
 
@@ -252,7 +253,7 @@ async def _change(user: AsyncScopedMemory, change: str, key: str, value: Any, nu
         await user.runs.cancel(run.run_id)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(changes=CHANGES)
 async def test_whatever_was_done_comes_back(target: Lakebase, changes: list[tuple[str, str, Any]]) -> None:
     async with AsyncMemory(target) as memory:

@@ -26,6 +26,7 @@ from lakemem import (
 from lakemem.operations import consolidating
 from lakemem.testing.concurrency import agather
 from tests.support.embedders import TopicEmbedder
+from tests.support.examples import examples
 from tests.support.rows import Rows
 
 DAY = 86400.0
@@ -293,7 +294,7 @@ def stands_for(record: MemoryRecord) -> tuple[Any, ...]:
     return words, str(record.metadata), record.occurred_at
 
 
-@settings(max_examples=40, derandomize=True)
+@settings(max_examples=examples(40), derandomize=True)
 @given(facts=FACTS)
 async def test_a_consolidation_keeps_all_that_was_said(memory: AsyncMemory, facts: list[Any]) -> None:
     user = memory.for_user("alice")

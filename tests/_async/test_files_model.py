@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lakemem import AsyncFileMemory, AsyncMemory, Lakebase
 from lakemem.testing import DatabaseFactory
+from tests.support.examples import examples
 
 Step: TypeAlias = dict[str, Any]
 
@@ -117,7 +118,7 @@ def placed(step: Step) -> Step:
     return {name: f"/memories/{value}" if "path" in name else value for name, value in step.items()}
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(steps=steps)
 async def test_files_are_as_in_a_dict(target: Lakebase, steps: list[Step]) -> None:
     model = Model()

@@ -27,6 +27,7 @@ from lakemem import (
 from lakemem.consolidation import checked
 from lakemem.operations import consolidating
 from tests.support.embedders import TopicEmbedder
+from tests.support.examples import examples
 from tests.support.matchers import WordMatcher
 from tests.support.rows import Rows
 
@@ -365,7 +366,7 @@ IDS = st.integers(-1, 8)
 ANSWERS = st.lists(st.tuples(IDS, IDS) | st.none() | st.text(max_size=2) | st.lists(IDS, max_size=3), max_size=30)
 
 
-@settings(max_examples=40, derandomize=True)
+@settings(max_examples=examples(40), derandomize=True)
 @given(facts=FACTS, answer=ANSWERS)
 async def test_whatever_a_matcher_says_only_what_could_be_the_same_is_merged(
     memory: AsyncMemory, facts: list[Any], answer: list[Any]

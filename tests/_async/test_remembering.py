@@ -26,6 +26,7 @@ from lakemem.operations import remembering
 from lakemem.testing.concurrency import agather
 from tests.faults import AsyncPoll, Proxy
 from tests.support.embedders import TopicEmbedder
+from tests.support.examples import examples
 from tests.support.extractors import SentenceExtractor
 from tests.support.rows import Rows
 
@@ -257,7 +258,7 @@ TURNS = st.lists(st.tuples(st.sampled_from(["user", "assistant"]), WORDS), max_s
 CALLS = st.lists(st.tuples(TURNS, st.sampled_from(["t", "u", None]), st.sampled_from([(), ("n",)])), max_size=5)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(calls=CALLS)
 async def test_any_calls_store_each_turn_once(memory: AsyncMemory, calls: Any) -> None:
     """Against a model: what was said, where, and how often it stands before in its list."""

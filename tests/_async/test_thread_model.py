@@ -21,6 +21,7 @@ from lakemem import (
 )
 from lakemem.operations import threads
 from lakemem.testing import DatabaseFactory
+from tests.support.examples import examples
 from tests.support.rows import Rows
 
 Change: TypeAlias = Literal["append", "pop", "rewind", "fork", "clear", "delete", "title", "expire", "sweep"]
@@ -150,7 +151,7 @@ async def exported(user: AsyncScopedMemory) -> dict[str, ModelThread]:
     return found
 
 
-@settings(max_examples=40, derandomize=True)
+@settings(max_examples=examples(40), derandomize=True)
 @given(sequence=steps)
 async def test_every_sequence_of_changes_ends_as_it_does_in_the_model(
     memory: AsyncMemory, target: Lakebase, sequence: Sequence[Step]

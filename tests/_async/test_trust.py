@@ -25,6 +25,7 @@ from lakemem import (
 from lakemem.memory_types import Trust
 from lakemem.testing import DatabaseFactory
 from lakemem.trust import LEVELS
+from tests.support.examples import examples
 from tests.support.extractors import SentenceExtractor
 
 LEVEL = st.sampled_from(LEVELS)
@@ -204,7 +205,7 @@ async def test_nobody_is_drowned_out_by_who_repeats_them(ada: AsyncScopedMemory)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(st.tuples(st.sampled_from("xyz"), LEVEL, st.sampled_from(["save", "late", "update"])), max_size=8))
 async def test_what_is_there_gives_way_by_one_rule(memory: AsyncMemory, writes: list[tuple[str, Trust, str]]) -> None:
     """Against a model: what a model or a tool says never takes the place of what counts for more."""

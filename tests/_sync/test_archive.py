@@ -17,6 +17,7 @@ from lakemem import ConflictError, Imported, InvalidInputError, Lakebase, Memory
 from lakemem.operations import archive_lines as archive
 from lakemem.testing import DatabaseFactory
 from tests.support.embedders import TopicEmbedder
+from tests.support.examples import examples
 from tests.support.rows import Rows
 
 
@@ -311,7 +312,7 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(changes=changes)
 def test_any_history_comes_back(target: Lakebase, other_target: Lakebase, changes: list[tuple[str, str, Any]]) -> None:
     name = str(uuid.uuid4())

@@ -19,6 +19,7 @@ from lakemem.operations.checkpoints import Address, Blob, Composition
 from lakemem.testing import DatabaseFactory
 from lakemem.thread_types import TokenUsage
 from tests._sync.belongings import fill
+from tests.support.examples import examples
 from tests.support.rows import Rows
 
 
@@ -249,7 +250,7 @@ def _change(user: ScopedMemory, change: str, key: str, value: Any, number: int) 
         user.runs.cancel(run.run_id)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(changes=CHANGES)
 def test_whatever_was_done_comes_back(target: Lakebase, changes: list[tuple[str, str, Any]]) -> None:
     with Memory(target) as memory:

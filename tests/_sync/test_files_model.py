@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lakemem import FileMemory, Lakebase, Memory
 from lakemem.testing import DatabaseFactory
+from tests.support.examples import examples
 
 Step: TypeAlias = dict[str, Any]
 
@@ -118,7 +119,7 @@ def placed(step: Step) -> Step:
     return {name: f"/memories/{value}" if "path" in name else value for name, value in step.items()}
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(steps=steps)
 def test_files_are_as_in_a_dict(target: Lakebase, steps: list[Step]) -> None:
     model = Model()

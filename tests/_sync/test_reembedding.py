@@ -35,6 +35,7 @@ from lakemem.operations import reembedding
 from lakemem.operations.reembedding import Filling, Place
 from lakemem.testing.concurrency import gather
 from tests.support.embedders import HashEmbedder, TopicEmbedder
+from tests.support.examples import examples
 from tests.support.rows import Rows
 
 OLD, NEW = HashEmbedder("old", 4), HashEmbedder("new", 8)
@@ -378,7 +379,7 @@ def shared(databases: Any) -> Iterator[Lakebase]:
     databases.drop(created)
 
 
-@settings(max_examples=60, derandomize=True)
+@settings(max_examples=examples(60), derandomize=True)
 @given(sequence=steps)
 def test_no_interleaving_gives_a_version_the_vector_of_another(
     shared: Lakebase, sequence: list[tuple[str, str, bool]]

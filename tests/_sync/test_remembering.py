@@ -27,6 +27,7 @@ from lakemem.operations import remembering
 from lakemem.testing.concurrency import gather
 from tests.faults import Poll, Proxy
 from tests.support.embedders import TopicEmbedder
+from tests.support.examples import examples
 from tests.support.extractors import SentenceExtractor
 from tests.support.rows import Rows
 
@@ -256,7 +257,7 @@ TURNS = st.lists(st.tuples(st.sampled_from(["user", "assistant"]), WORDS), max_s
 CALLS = st.lists(st.tuples(TURNS, st.sampled_from(["t", "u", None]), st.sampled_from([(), ("n",)])), max_size=5)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(calls=CALLS)
 def test_any_calls_store_each_turn_once(memory: Memory, calls: Any) -> None:
     """Against a model: what was said, where, and how often it stands before in its list."""

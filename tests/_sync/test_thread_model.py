@@ -22,6 +22,7 @@ from lakemem import (
 )
 from lakemem.operations import threads
 from lakemem.testing import DatabaseFactory
+from tests.support.examples import examples
 from tests.support.rows import Rows
 
 Change: TypeAlias = Literal["append", "pop", "rewind", "fork", "clear", "delete", "title", "expire", "sweep"]
@@ -151,7 +152,7 @@ def exported(user: ScopedMemory) -> dict[str, ModelThread]:
     return found
 
 
-@settings(max_examples=40, derandomize=True)
+@settings(max_examples=examples(40), derandomize=True)
 @given(sequence=steps)
 def test_every_sequence_of_changes_ends_as_it_does_in_the_model(
     memory: Memory, target: Lakebase, sequence: Sequence[Step]

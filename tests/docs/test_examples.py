@@ -92,6 +92,7 @@ PRINTED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "example", [*sorted(EXAMPLES.glob("*.py")), EXAMPLES / "long_research" / "demo.py"], ids=name_of
 )

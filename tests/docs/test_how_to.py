@@ -14,6 +14,7 @@ from tests.docs.places import DOCS, ROOT, name_of, with_blocks
 from tests.pages import blocks
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", [page for page in with_blocks("python") if page.parent.name == "how-to"], ids=name_of)
 def test_the_code_of_a_page_runs_and_prints_what_the_page_says(machine: Machine, page: Path) -> None:
     machine.run(sys.executable, "-P", str(ROOT / "tests" / "pages.py"), str(page))

@@ -23,6 +23,7 @@ from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 from lakemem import AsyncMemory, Memory
 from tests.langgraph.conftest import saver_of
 from tests.langgraph.running import config
+from tests.support.examples import examples
 
 PLACES = [("a", ""), ("a", "inner:1"), ("a", "inner:1|deeper:2"), ("b", ""), ("ä'%\\", "")]
 
@@ -141,7 +142,7 @@ class Pair:
         assert ours == sorted(theirs, key=lambda found: str(found["names"][2]), reverse=True)
 
 
-@settings(max_examples=25, derandomize=True)
+@settings(max_examples=examples(25), derandomize=True)
 @given(steps=sequences)
 async def test_every_sequence_of_calls_ends_as_it_does_in_memory(
     memory: AsyncMemory | Memory, steps: Sequence[Put | PutWrites | DeleteThread]

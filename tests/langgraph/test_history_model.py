@@ -17,6 +17,7 @@ from lakemem.integrations.langgraph import AsyncLakebaseSaver
 from lakemem.testing import DatabaseFactory
 from tests.langgraph.history import History, Stored, renewed, space
 from tests.langgraph.test_storage_faults import nothing_is_left_over
+from tests.support.examples import examples
 from tests.support.rows import Rows
 
 Change: TypeAlias = Literal[
@@ -108,7 +109,7 @@ def as_dict(values: list[Any]) -> dict[Any, Any]:
     return {str(value)[:8] if place % 2 else place: value for place, value in enumerate(values)}
 
 
-@settings(max_examples=25, derandomize=True)
+@settings(max_examples=examples(25), derandomize=True)
 @given(sequence=steps)
 async def test_every_history_reads_as_it_was_put(target: Lakebase, sequence: Sequence[Step]) -> None:
     async with AsyncMemory(target, min_size=1) as memory:

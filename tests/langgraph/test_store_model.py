@@ -12,6 +12,7 @@ from langgraph.store.memory import InMemoryStore
 
 from lakemem import AsyncMemory, Memory
 from tests.langgraph.stores import Store, run, store_of, told
+from tests.support.examples import examples
 
 LABELS = st.sampled_from(["a", "b", "ü", "\U0001f333", "A b", "_%"])
 NAMESPACES = st.lists(LABELS, min_size=1, max_size=4).map(tuple)
@@ -108,7 +109,7 @@ def as_json(value: Any) -> Any:
     return value
 
 
-SETTINGS = settings(max_examples=25, report_multiple_bugs=False)
+SETTINGS = settings(max_examples=examples(25), report_multiple_bugs=False)
 
 
 @SETTINGS
