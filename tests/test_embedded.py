@@ -45,6 +45,13 @@ asyncio.run(main())
 """
 
 
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """Not below pytest's own, which each start of pytest closes to the server's user."""
+    with tempfile.TemporaryDirectory(prefix="lakemem-embedded-", ignore_cleanup_errors=True) as name:
+        yield Path(name).resolve()
+
+
 class User:
     """A process that uses the server of a folder."""
 
@@ -89,12 +96,18 @@ def no_server_is_left(folder: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def initialised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def initialised() -> Iterator[Path]:
     """A folder in which a server has run."""
-    folder = tmp_path_factory.mktemp("initialised") / "pg"
-    with Memory(Lakebase.embedded(folder)) as memory:
-        memory.for_user("ada").save("city", "Oslo")
-    return folder
+    with open_folder() as place:
+        with Memory(Lakebase.embedded(place / "pg")) as memory:
+            memory.for_user("ada").save("city", "Oslo")
+        yield place / "pg"
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with open_folder() as place:
+        yield place
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ def app(lakebase_environment: LakebaseEmulator, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def short_lived(app: LakebaseEmulator, monkeypatch: pytest.MonkeyPatch) -> LakebaseEmulator:
-    """Database tokens that live two seconds."""
-    monkeypatch.setattr(app.workspace, "token_lifetime", 2.0)
+    """Database tokens that live four seconds."""
+    monkeypatch.setattr(app.workspace, "token_lifetime", 4.0)
     return app
 
 

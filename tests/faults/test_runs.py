@@ -61,7 +61,7 @@ async def main():
         await runner.start()
         print("ready", flush=True)
         await stop.wait()
-        await runner.stop(1.0)
+        await runner.stop(float(os.environ.get("DRAIN", 1)))
 
 asyncio.run(main())
 """
@@ -170,10 +170,11 @@ async def test_a_run_that_kills_its_process_takes_no_third_with_it(alice: AsyncS
 
 
 async def test_a_worker_that_is_told_to_end_hands_its_runs_over(alice: AsyncScopedMemory, workers: Workers) -> None:
-    workers.start(2)
+    # In its last two seconds it hands over.
+    workers.start(2, DRAIN="6")
     # It sleeps until it is told to go on, so that the first one gets the run.
     workers.processes[1].send_signal(signal.SIGSTOP)
-    run = await alice.runs.create({"count": 40, "pause": 0.05})
+    run = await alice.runs.create({"count": 40, "pause": 0.15})
     tail = asyncio.create_task(received(alice, run))
     while (found := await alice.runs.get(run.run_id)) is not None and found.last_sequence < 5:
         await asyncio.sleep(0.02)

@@ -48,6 +48,8 @@ async def separation(ask: Ask, user: AsyncScopedMemory, there: Callable[[int], s
 
 NAMES = [f"n {uuid.uuid4().hex}" for _ in range(50)]
 """What one user has, with much in it."""
+LARGE = f"n {uuid.uuid4().hex}"
+"""A thread with so much in it that a busy machine does not hide it."""
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,7 @@ def target(databases: DatabaseFactory) -> Iterator[Lakebase]:
             owner.save(name, "blue " * 2_000)
             owner.thread(name).append([{"role": "user", "content": "blue " * 100}] * 200)
             owner.runs.create({"input": "blue " * 2_000}, run_id=name)
+        owner.thread(LARGE).append([{"role": "user", "content": "blue " * 100}] * 4_000)
     yield created
     databases.drop(created)
 
@@ -76,4 +79,6 @@ async def test_what_another_one_has_takes_as_long_as_what_nobody_has(target: Lak
 async def test_what_one_has_oneself_does_take_longer(target: Lakebase, call: str) -> None:
     """The measure is able to tell two classes apart."""
     async with AsyncMemory(target, max_size=1) as memory:
-        assert await separation(ASKING[call], memory.for_user("owner"), lambda number: NAMES[number]) > 0.5 + APART
+        names = [LARGE] if call == "thread" else NAMES
+        found = await separation(ASKING[call], memory.for_user("owner"), lambda number: names[number % len(names)])
+        assert found > 0.5 + APART
