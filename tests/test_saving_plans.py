@@ -83,6 +83,7 @@ def test_a_save_reads_no_more_than_the_versions_of_its_memory(
 ) -> None:
     save = STATEMENTS["memories.save"]
     parameters = {name: PARAMETERS.get(name) for name in re.findall(r"%\((\w+)\)s", save)}
+    parameters |= {"importance": "0.5", "position": "3", "expires_in": None, "embedding": None, "embedding_model": None}
     parameters |= {"valid_from": None, "sources": [], "less_trusted": [], "trust": "user", "closing": "save", **given}
     connection.execute("SELECT set_config('plan_cache_mode', %s, false)", [mode])
     with connection.transaction(force_rollback=True):

@@ -5,18 +5,25 @@
 
 -- name: save
 -- A new version: the one that is current is closed, and the audit log says so. The caller holds the lock on this key.
-WITH {in_effect_now}, {alone}, {saving};
-
--- name: save_late
--- The same for what became true at a given moment.
-WITH {in_effect_then}, {alone}, {saving};
+SELECT * FROM {schema}.save(
+    {given}, similar_to => '{{}}', twin_key => NULL, twin_version => NULL
+);
 
 -- name: save_unless_near
 -- The same, unless another memory says so already.
-WITH {in_effect_now}, {near}, {saving};
-
--- name: save_late_unless_near
-WITH {in_effect_then}, {near}, {saving};
+WITH held AS MATERIALIZED (
+    SELECT FROM {schema}.memories
+    WHERE owner = %(owner)s AND key = %(key)s AND namespace = %(namespace)s::text[] AND CASE
+        WHEN %(valid_from)s::timestamptz IS NULL THEN valid_to IS NULL
+        ELSE valid_from <= %(valid_from)s AND (valid_to IS NULL OR valid_to > %(valid_from)s)
+    END
+), {near}, twin AS MATERIALIZED (
+    SELECT key, version FROM near WHERE is_twin ORDER BY score DESC, key LIMIT 1
+)
+SELECT * FROM {schema}.save(
+    {given}, similar_to => ARRAY(SELECT key FROM near ORDER BY score DESC, key LIMIT 3),
+    twin_key => (SELECT key FROM twin), twin_version => (SELECT version FROM twin)
+);
 
 -- name: saved
 -- What a save that was made before has left: the memory under the key, or else the one that it was merged into.

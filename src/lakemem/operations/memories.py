@@ -88,7 +88,12 @@ class Draft:
 
     @property
     def content_hash(self) -> bytes | None:
-        return None if self.value is None else hashlib.sha256(self.value.encode()).digest()
+        return None if self.value is None else content_hash(self.value)
+
+
+def content_hash(value: str) -> bytes:
+    """What equal values are found by."""
+    return hashlib.sha256(value.encode()).digest()
 
 
 def draft(
@@ -185,7 +190,6 @@ def save(
         yields: whether what stands under the key stays there, where it was said by somebody who counts for more.
     """
     trust = draft.trust or "unknown"
-    late = "_late" if draft.valid_from is not None else ""
     probing = "_unless_near" if duplicates is not None and not draft.is_named else ""
     parameters = {
         "owner": owner,
@@ -213,15 +217,16 @@ def save(
         **_thresholds(duplicates if probing else None),
     }
     waiting = pending(owner, draft, embedded)
+    lock = key_lock(owner, draft.namespace, draft.key)
     return Operation(
-        statement=f"memories.save{late}{probing}",
+        statement=f"memories.save{probing}",
         owner=owner,
         parameters=parameters,
         parse=_saved,
         fallback=waiting,
         writes=True,
-        lock=key_lock(owner, draft.namespace, draft.key),
-        turn=key_lock(owner, draft.namespace, draft.key),
+        lock=lock,
+        turn=lock,
         repeated=Operation(
             statement="memories.saved",
             owner=owner,
@@ -464,4 +469,4 @@ def _thresholds(policy: DuplicatePolicy | None) -> dict[str, float | None]:
 
 def _saved(rows: Rows) -> MemoryRecord:
     row: tuple[Any, ...] = rows[0]
-    return replace(record(row), outcome=row[-1])
+    return record(row, row[-1])

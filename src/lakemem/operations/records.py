@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lakemem.memory_types import MemoryRecord
+from lakemem.memory_types import MemoryRecord, SaveOutcome
 
 COLUMNS = 21
 """How many columns of a row the record takes."""
 
 
-def record(row: tuple[Any, ...]) -> MemoryRecord:
-    """Read a memory from the first columns of a row."""
+def record(row: tuple[Any, ...], outcome: SaveOutcome | None = None) -> MemoryRecord:
+    """Read a memory from the first columns of a row; `outcome` is what saving it has done."""
     (
         namespace,
         key,
@@ -59,4 +59,5 @@ def record(row: tuple[Any, ...]) -> MemoryRecord:
         created_at=created_at,
         superseded_by=superseded_by,
         trust=trust,
+        outcome=outcome,
     )
