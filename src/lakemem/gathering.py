@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Set
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Coroutine, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from lakemem.errors import LakememError, StorageUnavailableError
-from lakemem.operations import Operation, Rows, together
+from lakemem.operations import Operation, Rows
 
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ class Gathering:
 
     async def _run_batch(self, batch: list[_Waiting], done: Callable[[], None]) -> None:
         try:
-            results = await self._run(together("gathered", [_telling_errors(waiting.operation) for waiting in batch]))
+            results = await self._run(_gathered([waiting.operation for waiting in batch]))
         except StorageUnavailableError as error:
             # It may have been done. To do it again is for each caller to decide.
             for waiting in batch:
@@ -147,13 +147,29 @@ class Gathering:
             waiting.fail(error)
 
 
-def _telling_errors(operation: Operation[Any]) -> Operation[Any]:
-    """The same, with an error among its results: what its rows mean is known once all is done, and stays done."""
+class _Gathered(Operation[list[Any]]):
+    """Has errors among its results: what the rows mean is known once all is done, and stays done."""
 
-    def parse(rows: Rows) -> Any:
-        try:
-            return operation.parse(rows)
-        except LakememError as error:
-            return error
+    __slots__ = ()
 
-    return replace(operation, parse=parse)
+    def result(self, answers: Sequence[Rows]) -> list[Any]:
+        return [_result_or_error(part, rows) for part, rows in zip(self.parts, answers, strict=True)]
+
+
+def _gathered(parts: Sequence[Operation[Any]]) -> Operation[list[Any]]:
+    return _Gathered(
+        statement="gathered",
+        owner=parts[0].owner,
+        parameters={},
+        parse=list,
+        fallback=[],
+        writes=True,
+        parts=tuple(parts),
+    )
+
+
+def _result_or_error(operation: Operation[T], rows: Rows) -> T | LakememError:
+    try:
+        return operation.parse(rows)
+    except LakememError as error:
+        return error

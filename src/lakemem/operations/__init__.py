@@ -56,7 +56,7 @@ class Operation(Generic[T]):
     @property
     def size(self) -> int:
         """Roughly the bytes that its parameters take."""
-        return sum(part.size for part in self.parts) + sum(_size(value) for value in self.parameters.values())
+        return sum(part.size for part in self.parts) + sum(map(_size, self.parameters.values()))
 
     def result(self, answers: Sequence[Rows]) -> T:
         """Read the rows that came back: those of the statement, or of each part in their order."""
@@ -95,8 +95,8 @@ def together(statement: str, parts: Sequence[Operation[Any]]) -> Operation[list[
 
 
 def _size(value: Any) -> int:
-    if isinstance(value, str | bytes):
+    if type(value) in (str, bytes):
         return len(value)
-    if isinstance(value, list):
-        return sum(_size(part) for part in value)
+    if type(value) is list:
+        return sum(map(_size, value))
     return 8
