@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -46,7 +46,7 @@ class Losing(AsyncWrappedStorage):
     """Acknowledges some writes that it has not made."""
 
     async def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T:
-        if operation.writes and operation.waits and random.random() < 0.2:
+        if operation.writes and operation.waits and random.random() < 0.5:
             return operation.fallback
         return await super().run(operation, write_id=write_id)
 
@@ -61,17 +61,18 @@ class Doubling(AsyncWrappedStorage):
 
 
 class Late(AsyncWrappedStorage):
-    """Makes some writes after those that come after them."""
+    """Makes every other write after the one that comes after it."""
+
+    put_off: Operation[Any] | None = None
 
     async def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T:
-        if operation.statement == "threads.append" and random.random() < 0.3:
-            self.put_off = [*getattr(self, "put_off", []), operation]
+        if operation.statement != "threads.append":
+            return await super().run(operation, write_id=write_id)
+        late, self.put_off = self.put_off, None if self.put_off else operation
+        if late is None:
             return operation.fallback
         result = await super().run(operation, write_id=write_id)
-        if operation.statement == "threads.append":
-            for each in getattr(self, "put_off", []):
-                await super().run(each)
-            self.put_off = []
+        await super().run(late)
         return result
 
 
