@@ -135,6 +135,8 @@ def chat(plan: Plan = echo, *, checkpointer: Any = None, tools: Sequence[Any] = 
 
 async def answered(graph: Any, request: Any, *, streamed: bool, **options: Any) -> dict[str, Any]:
     """The answer, made of JSON and valid to MLflow; of a stream that of its last event."""
+    # On a machine that stands still for a while, what is recalled is waited for.
+    options.setdefault("recall", Recall(deadline=60))
     if not streamed:
         return checked(await respond(graph, request, **options))
     events = [event async for event in stream(graph, request, **options)]

@@ -123,6 +123,8 @@ def with_tool(**options: Any) -> tuple[Agent[Any], Recording]:
 
 async def answered(agent: Agent[Any], request: Any, *, streamed: bool, **options: Any) -> dict[str, Any]:
     """The answer, made of JSON and valid to MLflow; of a stream that of its last event."""
+    # On a machine that stands still for a while, what is recalled is waited for.
+    options.setdefault("recall", Recall(deadline=60))
     if not streamed:
         answer = await respond(agent, request, **options)
     else:
