@@ -15,7 +15,7 @@ demo: $(STAMP)
 	$(BIN)/lakemem demo $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/pytest --numprocesses=4 --dist=loadfile $(ARGS)
+	$(BIN)/pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 # Examples, how-to guides and benchmarks as a whole, and more examples of what holds for all of them.
 test-long: $(STAMP)

@@ -5,7 +5,7 @@
 - ``LAKEMEM_TEST_DSN``: any other, by a login that may create databases and roles;
 - ``LAKEMEM_TEST_DOCKER=1``: the image pgvector/pgvector:pg17 in a container.
 
-Each test gets a database of its own, a clone of a template.
+Each test has a database to itself, with empty tables: a clone of a template, or one that another test gave back.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from psycopg.conninfo import make_conninfo
 from lakemem import Lakebase
 from lakemem.embedded import EmbeddedPostgres
 from lakemem.testing import DatabaseFactory
+from tests.support.databases import SpareDatabases
 
 pytest_plugins = ["lakemem.testing.fixtures", "tests.support.told"]
 
@@ -83,12 +84,19 @@ def databases(admin_dsn: str) -> Iterator[DatabaseFactory]:
         yield factory
 
 
+@pytest.fixture(scope="session")
+def spare_databases(databases: DatabaseFactory, admin_dsn: str) -> Iterator[SpareDatabases]:
+    spare = SpareDatabases(databases, admin_dsn)
+    yield spare
+    spare.close()
+
+
 @pytest.fixture
-def target(databases: DatabaseFactory) -> Iterator[Lakebase]:
-    """A database with lakemem's tables."""
-    created = databases.create()
-    yield created
-    databases.drop(created)
+def target(spare_databases: SpareDatabases) -> Iterator[Lakebase]:
+    """A database with lakemem's tables, which are empty."""
+    taken = spare_databases.take()
+    yield taken
+    spare_databases.give_back(taken)
 
 
 @pytest.fixture
@@ -97,6 +105,14 @@ def empty_target(databases: DatabaseFactory) -> Iterator[Lakebase]:
     created = databases.create(empty=True)
     yield created
     databases.drop(created)
+
+
+LONGEST = {"test_recall_quality.py", "test_served_runs.py", "test_embedded.py", "test_tokens.py", "test_reembedding.py"}
+"""Files that take long, or wait much. They begin first, so that no worker is left with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
