@@ -44,6 +44,11 @@ SERVED = (
     "store.",
     "schema.applied",
     "consolidating.",
+    "keys.of_owner",
+    "keys.make",
+    "keys.check",
+    "keys.drop",
+    "resealing.",
 )
 """What an app runs; all else is for whoever owns the tables."""
 

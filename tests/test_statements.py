@@ -166,6 +166,8 @@ ROWS = """
         owner, quarantine_id, action, reason, trust, namespace, key, draft, expires_at
     )
         SELECT owner, n::text, 'save', 'why', 'tool', '{}', 'k', '{}', now() + interval '1 day' FROM given;
+    INSERT INTO lakemem.data_keys (owner, key_id, wrapped, master_key)
+        SELECT owner, gen_random_uuid(), '', 'master' FROM (SELECT DISTINCT owner FROM given) AS owners;
     ANALYZE;
 """
 
@@ -265,6 +267,9 @@ OF_NOBODY = {
     "sweeping.ended_runs",
     "quarantine.of_everybody",
     "quarantine.owners_of_expired",
+    "keys.wrapped_by_others",
+    "keys.counts",
+    "keys.owners",
     "consolidating.next_owner",
     "reembedding.counts",
     "reembedding.unfilled",
@@ -274,7 +279,7 @@ OF_NOBODY = {
 OF_OWNERS = sorted(
     name
     for name, text in STATEMENTS.items()
-    if re.search(r'"lakemem"\.(thread|checkpoint|memor|applied_writes|jobs|run|quarantine)', text)
+    if re.search(r'"lakemem"\.(thread|checkpoint|memor|applied_writes|jobs|run|quarantine|data_keys)', text)
     and name not in SCRIPTS | OF_NOBODY
 )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lakemem._async.files import AsyncFileMemory as AsyncFileMemory
     from lakemem._async.jobs import AsyncWorker as AsyncWorker
+    from lakemem._async.keys import AsyncKeys as AsyncKeys
     from lakemem._async.memory import AsyncMemory as AsyncMemory
     from lakemem._async.on_behalf import AsyncOnBehalfOf as AsyncOnBehalfOf
     from lakemem._async.quarantine import AsyncQuarantine as AsyncQuarantine
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lakemem._async.threads import AsyncThread as AsyncThread
     from lakemem._sync.files import FileMemory as FileMemory
     from lakemem._sync.jobs import Worker as Worker
+    from lakemem._sync.keys import Keys as Keys
     from lakemem._sync.memory import Memory as Memory
     from lakemem._sync.on_behalf import OnBehalfOf as OnBehalfOf
     from lakemem._sync.quarantine import Quarantine as Quarantine
@@ -30,13 +32,17 @@ if TYPE_CHECKING:
     from lakemem.credentials import CachedCredentials as CachedCredentials
     from lakemem.degradation import degrading as degrading
     from lakemem.embedding import CallableEmbedder as CallableEmbedder
+    from lakemem.encryption import Encryption as Encryption
+    from lakemem.encryption import MasterKeys as MasterKeys
     from lakemem.errors import ConfigurationError as ConfigurationError
     from lakemem.errors import ConflictError as ConflictError
     from lakemem.errors import CredentialError as CredentialError
     from lakemem.errors import CursorExpiredError as CursorExpiredError
+    from lakemem.errors import DataKeyRetiredError as DataKeyRetiredError
     from lakemem.errors import DimensionMismatchError as DimensionMismatchError
     from lakemem.errors import EmbedderUnavailableError as EmbedderUnavailableError
     from lakemem.errors import EmbeddingError as EmbeddingError
+    from lakemem.errors import EncryptionError as EncryptionError
     from lakemem.errors import ErasedError as ErasedError
     from lakemem.errors import ExtractionError as ExtractionError
     from lakemem.errors import GuardError as GuardError
@@ -80,6 +86,7 @@ if TYPE_CHECKING:
     from lakemem.protocols import CredentialProvider as CredentialProvider
     from lakemem.protocols import Embedder as Embedder
     from lakemem.protocols import Extractor as Extractor
+    from lakemem.protocols import KeyWrapper as KeyWrapper
     from lakemem.protocols import LongTermMemory as LongTermMemory
     from lakemem.protocols import Matcher as Matcher
     from lakemem.protocols import Redactor as Redactor
@@ -109,6 +116,7 @@ if TYPE_CHECKING:
     from lakemem.windows import estimate_tokens as estimate_tokens
     from lakemem.work_types import Consolidated as Consolidated
     from lakemem.work_types import DeadJob as DeadJob
+    from lakemem.work_types import Encrypted as Encrypted
     from lakemem.work_types import Imported as Imported
     from lakemem.work_types import Reembedded as Reembedded
     from lakemem.work_types import Retention as Retention
@@ -121,6 +129,7 @@ __version__ = "0.1.0"
 _ROOMS = {
     "lakemem._async.files": ("AsyncFileMemory",),
     "lakemem._async.jobs": ("AsyncWorker",),
+    "lakemem._async.keys": ("AsyncKeys",),
     "lakemem._async.memory": ("AsyncMemory",),
     "lakemem._async.on_behalf": ("AsyncOnBehalfOf",),
     "lakemem._async.quarantine": ("AsyncQuarantine",),
@@ -129,6 +138,7 @@ _ROOMS = {
     "lakemem._async.threads": ("AsyncThread",),
     "lakemem._sync.files": ("FileMemory",),
     "lakemem._sync.jobs": ("Worker",),
+    "lakemem._sync.keys": ("Keys",),
     "lakemem._sync.memory": ("Memory",),
     "lakemem._sync.on_behalf": ("OnBehalfOf",),
     "lakemem._sync.quarantine": ("Quarantine",),
@@ -140,14 +150,17 @@ _ROOMS = {
     "lakemem.credentials": ("CachedCredentials",),
     "lakemem.degradation": ("degrading",),
     "lakemem.embedding": ("CallableEmbedder",),
+    "lakemem.encryption": ("Encryption", "MasterKeys"),
     "lakemem.errors": (
         "ConfigurationError",
         "ConflictError",
         "CredentialError",
         "CursorExpiredError",
+        "DataKeyRetiredError",
         "DimensionMismatchError",
         "EmbedderUnavailableError",
         "EmbeddingError",
+        "EncryptionError",
         "ErasedError",
         "ExtractionError",
         "GuardError",
@@ -190,6 +203,7 @@ _ROOMS = {
         "CredentialProvider",
         "Embedder",
         "Extractor",
+        "KeyWrapper",
         "LongTermMemory",
         "Matcher",
         "Redactor",
@@ -207,7 +221,16 @@ _ROOMS = {
     "lakemem.thread_types": ("Message", "ThreadHit", "ThreadInfo", "TokenUsage", "Turn"),
     "lakemem.types": ("Credential", "Health", "RequestContext"),
     "lakemem.windows": ("Window", "estimate_tokens"),
-    "lakemem.work_types": ("Consolidated", "DeadJob", "Imported", "Reembedded", "Retention", "Swept", "Worked"),
+    "lakemem.work_types": (
+        "Consolidated",
+        "DeadJob",
+        "Encrypted",
+        "Imported",
+        "Reembedded",
+        "Retention",
+        "Swept",
+        "Worked",
+    ),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -12,6 +12,7 @@
     │   ├── StorageUnavailableError             Postgres cannot be reached, or not in time
     │   ├── OnHoldError                         a legal hold lets nothing be removed
     │   └── ConflictError                       someone else changed the same thing first
+    │       ├── DataKeyRetiredError             the key of an encrypted write was replaced or dropped
     │       ├── ErasedError                     all of its owner was erased since the write was accepted
     │       └── LeaseLostError                  another worker has taken the job
     ├── SchemaError
@@ -22,6 +23,7 @@
     │   └── EmbedderUnavailableError            the embedder failed, or was late
     ├── ExtractionError                         the extractor failed, was late, or returned no list of facts
     ├── GuardError                              a redactor or a policy failed; nothing was written
+    ├── EncryptionError                         something does not open, or a key is missing
     ├── RunError                                a run failed, or cannot do what is asked of it
     │   ├── CursorExpiredError                  events that are asked for have been swept
     │   ├── QueueFullError                      too many runs are queued: try again later
@@ -110,6 +112,10 @@ class ErasedError(ConflictError):
     """All of its owner was erased after this write was accepted, and before it was stored. Nothing was written."""
 
 
+class DataKeyRetiredError(ConflictError):
+    """The key that a write was sealed with is not its owner's any more. Nothing was written."""
+
+
 class LeaseLostError(ConflictError):
     """A worker held a job or a run for longer than its lease, and another one has taken it. Nothing was written."""
 
@@ -164,6 +170,10 @@ class MatchingError(LakememError):
 
 class GuardError(LakememError):
     """A redactor or a policy failed, or was late, so that nobody knows what may be stored. Nothing was written."""
+
+
+class EncryptionError(LakememError):
+    """Something that is stored does not open, or the key to it is missing or was dropped."""
 
 
 class RunError(LakememError):

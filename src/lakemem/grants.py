@@ -14,12 +14,13 @@ from lakemem._sql import bind_statements
 RIGHTS: Mapping[str, tuple[str, ...]] = {
     "migrations": ("SELECT",),
     "threads": ("SELECT", "INSERT", "UPDATE", "DELETE"),
-    "thread_items": ("SELECT", "INSERT", "DELETE"),
+    # UPDATE is for what is encrypted anew, here and below.
+    "thread_items": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "run_usage": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "checkpoints": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     # UPDATE is for the lock on a version whose elements are used again.
     "checkpoint_blobs": ("SELECT", "INSERT", "UPDATE", "DELETE"),
-    "checkpoint_segments": ("SELECT", "INSERT", "DELETE"),
+    "checkpoint_segments": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "checkpoint_positions": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "checkpoint_writes": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "memories": ("SELECT", "INSERT", "UPDATE", "DELETE"),
@@ -29,6 +30,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     # An app finds who is on hold, and what it removes of them is kept; it neither places a hold nor lifts one.
     "holds": ("SELECT",),
     "held_rows": ("INSERT",),
+    "data_keys": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "jobs": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "runs": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "run_events": ("SELECT", "INSERT", "DELETE"),

@@ -32,6 +32,31 @@ class CachingCredentialProvider(CredentialProvider, Protocol):
 
 
 @runtime_checkable
+class KeyWrapper(Protocol):
+    """Wraps the data keys of users: master keys in this process, or a key management service.
+
+    Its methods may block, for instance on a request over the network; lakemem never calls them on an event loop.
+    """
+
+    @property
+    def current(self) -> str:
+        """The id of the master key that wraps now. It is stored beside what that has wrapped."""
+        ...
+
+    def wrap(self, key: bytes, context: bytes) -> bytes:
+        """Encrypt a data key, bound to its context: it must not unwrap with another."""
+        ...
+
+    def unwrap(self, wrapped: bytes, master_key: str, context: bytes) -> bytes:
+        """Return the data key that was wrapped under the master key of this id, with this context.
+
+        Raises:
+            EncryptionError: this is not possible.
+        """
+        ...
+
+
+@runtime_checkable
 class Embedder(Protocol):
     """Turns texts into vectors.
 

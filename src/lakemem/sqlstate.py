@@ -11,6 +11,7 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 from lakemem.errors import (
     ConfigurationError,
     ConflictError,
+    DataKeyRetiredError,
     ErasedError,
     LakememError,
     LeaseLostError,
@@ -39,6 +40,8 @@ _NOT_IN_QUARANTINE = "LM002"
 _ON_HOLD = "LM003"
 _ERASED = "LM004"
 _ROWS_LEFT = "LM005"
+_DATA_KEY_RETIRED = "LM006"
+_CHANGED_MEANWHILE = "LM007"
 """Raised by functions of lakemem's own."""
 _MISSING_TABLES = {"42P01", "3F000", "42703"}
 _MISSING_EXTENSION = {"42883", "42704"}
@@ -90,6 +93,12 @@ def translate(error: psycopg.Error) -> LakememError:
         )
     if state == _ROWS_LEFT:
         return StorageError(f"an erasure left rows, and was undone{_place(error)}: nothing was erased", sqlstate=state)
+    if state == _DATA_KEY_RETIRED:
+        return DataKeyRetiredError(
+            "the key of this owner was replaced or dropped at the same time: try again", retryable=True, sqlstate=state
+        )
+    if state == _CHANGED_MEANWHILE:
+        return ConflictError("what was to be copied has changed meanwhile: try again", retryable=True, sqlstate=state)
     if state in _MISSING_TABLES:
         return SchemaOutdatedError("lakemem's tables are missing or old: run `lakemem migrate`, or call setup()")
     if state in _MISSING_EXTENSION:

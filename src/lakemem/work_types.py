@@ -67,6 +67,21 @@ class Reembedded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Encrypted:
+    """How far an encryption of what is stored has come.
+
+    Attributes:
+        owners: whose rows were looked through.
+        rows: those that were in clear, or encrypted with an older key, and are encrypted now.
+        unreadable: those that do not open, such as what a dropped key has encrypted; they stay as they are.
+    """
+
+    owners: int = 0
+    rows: int = 0
+    unreadable: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
     """What an import of an archive brought.
 

@@ -29,7 +29,7 @@ from tests.support.rows import Rows
 TABLES = (
     "threads", "thread_items", "checkpoints", "checkpoint_blobs", "checkpoint_writes",
     "checkpoint_segments", "checkpoint_positions", "run_usage", "memories", "memory_events", "applied_writes",
-    "jobs", "runs", "run_events", "quarantine", "holds", "held_rows",
+    "jobs", "runs", "run_events", "quarantine", "holds", "held_rows", "data_keys",
 )  # fmt: skip
 Call: TypeAlias = Callable[[ScopedMemory], Any]
 
@@ -117,7 +117,8 @@ def test_every_table_is_confined_also_for_its_owner(target: Lakebase) -> None:
     )
     more = {
         "memories": ["also_read", "expired", "maintenance"],
-        "threads": ["sweep"],
+        "threads": ["maintenance", "sweep"],
+        "data_keys": ["maintenance"],
         "applied_writes": ["sweep"],
         "jobs": ["jobs"],
         "runs": ["dead", "due", "sweep", "tails"],

@@ -347,8 +347,8 @@ def test_beside_writers_of_both_embedders(
 def test_a_page_that_comes_late_changes_nothing(memory: Memory, target: Lakebase) -> None:
     memory.for_user("alice").save("key", "value")
     page = memory._storage.run(reembedding.unfilled(NEW_MODEL, Place(), current=True, replace=False))
-    vectors = CheckedEmbedder(NEW).embed([text for _, text in page])
-    fillings = [Filling(*each, vector) for each, vector in zip(page, vectors, strict=True)]
+    vectors = CheckedEmbedder(NEW).embed([each.text for each in page])
+    fillings = [Filling(each, vector) for each, vector in zip(page, vectors, strict=True)]
     memory.reembed(NEW, finish=True)
     for replace in (False, True):
         fill = reembedding.fill("user:alice", NEW_MODEL, fillings, replace=replace)
@@ -404,8 +404,8 @@ def test_no_interleaving_gives_a_version_the_vector_of_another(
                     page = old._storage.run(
                         reembedding.unfilled(NEW_MODEL, Place(), current=flag, replace=False)
                     )  # fmt: skip
-                    vectors = CheckedEmbedder(NEW).embed([text for _, text in page])
-                    pages.append([Filling(*each, vector) for each, vector in zip(page, vectors, strict=True)])
+                    vectors = CheckedEmbedder(NEW).embed([each.text for each in page])
+                    pages.append([Filling(each, vector) for each, vector in zip(page, vectors, strict=True)])
                 case "fill" if pages:
                     # Perhaps an old page, and perhaps one that was written before.
                     fillings = pages[number % len(pages)]

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import selectors
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -47,6 +47,9 @@ class AsyncStorage(Protocol):
     @property
     def is_degraded(self) -> bool: ...
 
+    @property
+    def encrypts(self) -> bool: ...
+
     # async only:
     @property
     def tails(self) -> RunTails: ...
@@ -61,6 +64,8 @@ class AsyncStorage(Protocol):
     async def health(self) -> Health: ...
 
     async def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T: ...
+
+    async def made_up_keys(self, owner: str, made: Sequence[str]) -> list[str]: ...
 
 
 class AsyncDatabase:
@@ -116,6 +121,10 @@ class AsyncDatabase:
 
     @property
     def is_degraded(self) -> bool:
+        return False
+
+    @property
+    def encrypts(self) -> bool:
         return False
 
     # async only:
@@ -186,6 +195,10 @@ class AsyncDatabase:
         # end async only
         return await self._run(operation, write_id=write_id)
 
+    async def made_up_keys(self, owner: str, made: Sequence[str]) -> list[str]:
+        """The keys of an owner's memories that were made of their content, as they are stored."""
+        return list(made)
+
     async def _run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T:
         try:
             try:
@@ -222,6 +235,8 @@ class AsyncDatabase:
             if part.owner != owner:
                 owner = part.owner
                 calls.append(self._call(set_owner, {"owner": owner}))
+            if part.sealed_with is not None:
+                calls.append(self._call("keys.check", {"owner": owner, "key_id": part.sealed_with}))
             if part.lock is not None:
                 calls.append(self._call("session.lock", {"name": part.lock}))
             if part.first is not None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from lakemem._async.database import AsyncStorage
 from lakemem._async.embeddings import AsyncEmbeddings
 from lakemem._async.guarding import UNGUARDED, AsyncGuarding
+from lakemem._async.naming import named
 from lakemem._async.recall import AsyncRecall
 from lakemem.errors import ExtractionError
 from lakemem.extraction import checked, without_subjects
@@ -61,7 +62,7 @@ class AsyncExtracting:
     async def writes(self, found: Found) -> list[Operation[MemoryRecord]]:
         """Return what stores the facts: a write for each, which holds it back where a policy says so."""
         owner, guard = self._recall.owner, self._guard
-        checked_drafts = await guard.drafts(owner, found.drafts)
+        checked_drafts = await named(self._storage, owner, await guard.drafts(owner, found.drafts))
         texts = [draft.text if reason is None else None for draft, reason in checked_drafts]
         embedded = await self._embeddings.embed_all(texts)
         return [

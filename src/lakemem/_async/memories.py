@@ -10,6 +10,7 @@ from lakemem._async.consolidating import AsyncConsolidating
 from lakemem._async.database import AsyncStorage
 from lakemem._async.embeddings import AsyncEmbeddings
 from lakemem._async.guarding import UNGUARDED, AsyncGuarding
+from lakemem._async.naming import named
 from lakemem._async.recall import AsyncRecall
 from lakemem.consolidation import Consolidation
 from lakemem.memory_types import DuplicatePolicy, MemoryKind, MemoryRecord, Trust
@@ -114,7 +115,7 @@ class AsyncMemories(AsyncRecall):
             trust=trust,
         )
         write_id = memories.write_id(idempotency_key)
-        [(draft, reason)] = await self._guard.drafts(self._owner, [draft])
+        [(draft, reason)] = await named(self._storage, self._owner, await self._guard.drafts(self._owner, [draft]))
         if reason is not None:
             hold = quarantine.hold(self._owner, draft, reason, keep_for=self._guard.keep_quarantined)
             return await self._storage.run(hold, write_id=write_id)

@@ -13,11 +13,14 @@ from lakemem._async.database import AsyncDatabase, AsyncStorage
 from lakemem._async.embeddings import AsyncEmbeddings
 from lakemem._async.guarding import AsyncGuarding
 from lakemem._async.jobs import AsyncWorker
+from lakemem._async.keys import AsyncKeys
 from lakemem._async.reembedding import AsyncReembedding
 from lakemem._async.scoped import AsyncScopedMemory
+from lakemem._async.sealing import AsyncSealedStorage
 from lakemem._async.sweeping import AsyncSweep
 from lakemem.connecting import connector_for
 from lakemem.consolidation import Consolidation
+from lakemem.encryption import Encryption
 from lakemem.errors import InvalidInputError
 from lakemem.forgetting import AuditEvent
 from lakemem.guarding import Guard
@@ -52,6 +55,8 @@ class AsyncMemory:
         timeout: seconds to wait for a connection.
         embedding_deadline: seconds to wait for the embedder.
         guard: what may be stored in memories, and what is held back; by default all is stored as it is.
+        encryption: encrypts what users store before it leaves the process; by default with the master keys of
+            ``LAKEMEM_MASTER_KEYS``, and not at all where that is not set.
 
     Raises:
         ConfigurationError: the target cannot be made out, or settings contradict each other.
@@ -72,6 +77,7 @@ class AsyncMemory:
         timeout: float = 10.0,
         embedding_deadline: float = 10.0,
         guard: Guard | None = None,
+        encryption: Encryption | None = None,
     ) -> None:
         self._target = Lakebase.from_env() if target is None else target
         self._embeddings = AsyncEmbeddings(embedder, embedding_deadline)
@@ -89,6 +95,9 @@ class AsyncMemory:
             max_idle=max_idle,
             timeout=timeout,
         )
+        self._encryption = Encryption.from_env() if encryption is None else encryption
+        if self._encryption is not None:
+            self._storage = AsyncSealedStorage(self._storage, self._encryption)
 
     @property
     def target(self) -> Lakebase:
@@ -240,6 +249,15 @@ class AsyncMemory:
         filled = await reembedding.fill()
         return await reembedding.move() if finish else filled
 
+    @property
+    def keys(self) -> AsyncKeys:
+        """The data keys of all owners: to encrypt what is stored in clear, and to rotate. Use it as the tables' owner.
+
+        Raises:
+            ConfigurationError: the memory has no encryption.
+        """
+        return AsyncKeys(self._storage)
+
     def worker(
         self,
         extractor: Extractor | None = None,
@@ -323,6 +341,7 @@ class AsyncMemory:
             min_size=0,
             max_size=max_size,
             max_idle=max_idle,
+            encryption=self._encryption,
         )
         memory._embeddings = self._embeddings
         memory._guard = self._guard

@@ -10,7 +10,7 @@ from lakemem._async.database import AsyncStorage
 from lakemem.embedding import CheckedEmbedder
 from lakemem.errors import ConflictError, EmbedderUnavailableError, EmbeddingError
 from lakemem.operations import maintenance, reembedding
-from lakemem.operations.reembedding import Count, Filling, Place
+from lakemem.operations.reembedding import Count, Filling, Place, Unfilled
 from lakemem.protocols import Embedder
 from lakemem.waiting import acall_blocking
 from lakemem.work_types import Reembedded
@@ -83,18 +83,18 @@ class AsyncReembedding:
         found = 0
         async for page in self._unfilled(current=current):
             found += len(page)
-            vectors = await self._vectors([text for _, text in page])
-            await self._store([Filling(*each, vector) for each, vector in zip(page, vectors, strict=True)])
+            vectors = await self._vectors([each.text for each in page])
+            await self._store([Filling(each, vector) for each, vector in zip(page, vectors, strict=True)])
         return found
 
-    async def _unfilled(self, *, current: bool) -> AsyncIterator[list[tuple[Place, str]]]:
+    async def _unfilled(self, *, current: bool) -> AsyncIterator[list[Unfilled]]:
         place = Place()
         while page := await self._storage.run(
             reembedding.unfilled(self._done.model, place, current=current, replace=self._replace)
         ):
-            place, _ = page[-1]
+            place = page[-1].place
             # Those that the embedder has no vector for are found by every pass.
-            if new := [(each, text) for each, text in page if each not in self._without]:
+            if new := [each for each in page if each.place not in self._without]:
                 yield new
 
     async def _vectors(self, texts: Sequence[str]) -> list[str | None]:
@@ -121,10 +121,10 @@ class AsyncReembedding:
         return f"{self._done.filled:,} versions have got their vectors and keep them: run it again to go on"
 
     async def _store(self, fillings: Sequence[Filling]) -> None:
-        self._without.update(filling.place for filling in fillings if filling.vector is None)
+        self._without.update(filling.version.place for filling in fillings if filling.vector is None)
         embedded = [filling for filling in fillings if filling.vector is not None]
         filled = 0
-        for owner, of_owner in groupby(embedded, key=lambda filling: filling.place.owner):
+        for owner, of_owner in groupby(embedded, key=lambda filling: filling.version.place.owner):
             filled += await self._storage.run(
                 reembedding.fill(owner, self._done.model, list(of_owner), replace=self._replace)
             )

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from lakemem._async.extracting import AsyncExtracting
 from lakemem._async.memories import AsyncMemories
+from lakemem._async.naming import named
 from lakemem.extraction_types import Extraction
 from lakemem.memory_types import MemoryRecord
 from lakemem.operations import jobs, quarantine, remembering, together
@@ -51,7 +52,8 @@ class AsyncRemembering(AsyncMemories):
             GuardError: a redactor or a policy failed. Nothing was written.
         """
         place, drafts = remembering.drafts(items, thread_id=thread_id, namespace=namespace, expires_in=expires_in)
-        return await self._remember(place, await self._guard.turns(self._owner, place, drafts), extract=extract)
+        checked = await named(self._storage, self._owner, await self._guard.turns(self._owner, place, drafts))
+        return await self._remember(place, checked, extract=extract)
 
     async def _remember(
         self, place: Place, checked: Sequence[tuple[Draft, str | None]], *, extract: bool
@@ -104,7 +106,7 @@ class AsyncRemembering(AsyncMemories):
             GuardError: a redactor or a policy failed.
         """
         place, drafts = remembering.drafts(items, thread_id=thread_id, namespace=namespace, expires_in=None)
-        checked = await self._guard.turns(self._owner, place, drafts)
+        checked = await named(self._storage, self._owner, await self._guard.turns(self._owner, place, drafts))
         # No extractor is shown what is held back.
         turns = [remembering.as_stored(place, draft) for draft, reason in checked if reason is None]
         extracting = AsyncExtracting(self._storage, self._embeddings, self._owner, extractor, deadline, self._guard)

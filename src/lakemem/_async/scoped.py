@@ -9,16 +9,17 @@ from lakemem import caches
 from lakemem._async.archive import AsyncArchive
 from lakemem._async.auditing import AsyncAuditLog
 from lakemem._async.checkpoints import AsyncCheckpoints
+from lakemem._async.keys import AsyncKeys
 from lakemem._async.quarantine import AsyncQuarantine
 from lakemem._async.remembering import AsyncRemembering
 from lakemem._async.runs import AsyncRuns
 from lakemem._async.threads import AsyncThread
 from lakemem.context import resolve_thread_id
 from lakemem.forgetting import AuditEvent, Erasure, Hold
-from lakemem.operations import forgetting, threads, transcripts
+from lakemem.operations import forgetting, keys, threads, transcripts
 from lakemem.thread_types import ThreadHit, ThreadInfo
 from lakemem.validation import check_identifier
-from lakemem.work_types import Imported
+from lakemem.work_types import Encrypted, Imported
 
 
 class AsyncScopedMemory(AsyncRemembering):
@@ -155,6 +156,39 @@ class AsyncScopedMemory(AsyncRemembering):
         receipt = await self._storage.run(operation)
         caches.forget_owner(self._owner)
         return receipt
+
+    async def drop_keys(self, *, requested_by: str | None = None, reason: str | None = None) -> Erasure:
+        """Drop the keys of this owner: what they have encrypted can be read no more, and its rows stay as they are.
+
+        Here it is so at once, and in another process once that has let go of the key (`keep_keys` of
+        :class:`Encryption`, 300 seconds by default). What is written after this has a new key. What was stored in
+        clear, such as keys, metadata and vectors, stays: :meth:`erase` removes all of it, with the keys.
+
+        Args:
+            requested_by: who asks for it, for the receipt and the audit log.
+            reason: why. It must not name the person.
+
+        Returns:
+            The receipt; `counts` says how many keys there were.
+
+        Raises:
+            InvalidInputError: an argument would keep the name of whoever it is.
+            OnHoldError: a legal hold is placed. Nothing was dropped.
+            StorageUnavailableError: memory is down. :func:`~lakemem.degrading` does not put this off.
+        """
+        receipt = await self._storage.run(keys.drop(self._owner, requested_by=requested_by, reason=reason))
+        caches.forget_owner(self._owner)
+        return receipt
+
+    async def rotate_key(self) -> Encrypted:
+        """Give this owner a new data key, encrypt what there is with it, and forget the old one.
+
+        It goes in batches beside all that goes on, and may be stopped and begun again.
+
+        Raises:
+            ConfigurationError: the memory has no encryption.
+        """
+        return await AsyncKeys(self._storage).rotate_owner(self._owner)
 
     async def residue(self) -> dict[str, int]:
         """Return how many rows there are of this owner, by table; empty after an erasure."""

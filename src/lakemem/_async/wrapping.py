@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import TypeVar
 
 from lakemem._async.database import AsyncStorage
@@ -27,6 +28,10 @@ class AsyncWrappedStorage:
     def is_degraded(self) -> bool:
         return self._storage.is_degraded
 
+    @property
+    def encrypts(self) -> bool:
+        return self._storage.encrypts
+
     # async only:
     @property
     def tails(self) -> RunTails:
@@ -47,3 +52,6 @@ class AsyncWrappedStorage:
 
     async def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T:
         return await self._storage.run(operation, write_id=write_id)
+
+    async def made_up_keys(self, owner: str, made: Sequence[str]) -> list[str]:
+        return await self._storage.made_up_keys(owner, made)

@@ -106,18 +106,19 @@ WITH given AS MATERIALIZED (
         %(said_importances)s::real[], %(thread_ids)s::text[], %(positions)s::bigint[],
         %(occurred_ats)s::timestamptz[], %(expires_ats)s::timestamptz[], %(lifetimes)s::float8[],
         %(created_ats)s::timestamptz[], %(valid_froms)s::timestamptz[], %(valid_tos)s::timestamptz[],
-        %(superseded_bys)s::bigint[], %(trusts)s::text[], %(embeddings)s::text[], %(embedding_models)s::text[]
+        %(superseded_bys)s::bigint[], %(trusts)s::text[], %(embeddings)s::text[], %(embedding_models)s::text[],
+        %(content_hashes)s::bytea[]
     ) AS given (
         namespace_text, sources_text, similar_to_text, key, version, kind, value, text, metadata, importance,
         said_importance, thread_id, position, occurred_at, expires_at, lifetime, created_at, valid_from, valid_to,
-        superseded_by, trust, embedding, embedding_model
+        superseded_by, trust, embedding, embedding_model, content_hash
     )
 ), known AS MATERIALIZED (
     SELECT m.key, m.version, m.namespace
     FROM given
     JOIN {schema}.memories AS m
         ON m.owner = %(owner)s AND m.key = given.key AND m.version = given.version AND m.namespace = given.namespace
-    WHERE m.content_hash = sha256(convert_to(given.value, 'UTF8')) AND m.valid_from = given.valid_from
+    WHERE m.content_hash = given.content_hash AND m.valid_from = given.valid_from
 ), closed AS (
     UPDATE {schema}.memories AS m
     SET valid_to = given.valid_to, superseded_by = given.superseded_by
@@ -136,7 +137,7 @@ WITH given AS MATERIALIZED (
         given.metadata::jsonb, given.importance, given.said_importance, given.thread_id, given.position,
         given.occurred_at, given.sources, given.similar_to, given.expires_at, make_interval(secs => given.lifetime),
         given.created_at, given.valid_from, given.valid_to, given.superseded_by,
-        sha256(convert_to(given.value, 'UTF8')), given.trust,
+        given.content_hash, given.trust,
         given.embedding::{vector}.halfvec, given.embedding_model
     -- Reading from `closed` makes Postgres close versions first.
     FROM given CROSS JOIN (SELECT count(*) FROM closed) AS after_closing

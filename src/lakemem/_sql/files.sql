@@ -26,8 +26,8 @@ WITH given AS MATERIALIZED (
     SELECT *
     FROM unnest(
         %(keys)s::text[], %(versions)s::bigint[], %(values)s::text[], %(texts)s::text[], %(origins)s::text[],
-        %(embeddings)s::text[], %(embedding_models)s::text[]
-    ) AS given (key, version, value, text, origin, embedding, embedding_model)
+        %(embeddings)s::text[], %(embedding_models)s::text[], %(content_hashes)s::bytea[]
+    ) AS given (key, version, value, text, origin, embedding, embedding_model, content_hash)
 ), present AS MATERIALIZED (
     SELECT DISTINCT ON (m.key) m.*
     FROM unnest(%(lows)s::text[], %(highs)s::text[]) AS part (low, high)
@@ -63,7 +63,7 @@ WITH given AS MATERIALIZED (
     )
     SELECT
         %(owner)s, %(namespace)s::text[], moment.key, moment.latest + 1, moment.value::json, moment.text,
-        moment.embedding::{vector}.halfvec, moment.embedding_model, sha256(convert_to(moment.value, 'UTF8')),
+        moment.embedding::{vector}.halfvec, moment.embedding_model, moment.content_hash,
         coalesce(origin.metadata, '{{}}'), coalesce(greatest(origin.importance, origin.said_importance), 0.5),
         coalesce(origin.kind, 'fact'), origin.thread_id, origin.position, origin.occurred_at, origin.expires_at,
         origin.lifetime,

@@ -11,7 +11,7 @@ GROUP BY embedding_model, next_embedding_model;
 
 -- name: unfilled
 -- What has no vector of a model, and room for one: that of another change is only replaced where this is asked for.
-SELECT owner, key, version, namespace, text
+SELECT owner, key, version, namespace, text, sha256(convert_to(text, 'UTF8'))
 FROM {schema}.memories
 WHERE {after_place} AND (valid_to IS NULL) = %(current)s::boolean AND (expires_at IS NULL OR expires_at > now())
     AND embedding_model IS DISTINCT FROM %(model)s
@@ -37,7 +37,12 @@ WITH given AS MATERIALIZED (
     FOR NO KEY UPDATE OF m SKIP LOCKED
 ), filled AS (
     UPDATE {schema}.memories AS m
-    SET next_embedding = held.embedding, next_embedding_model = %(model)s
+    SET next_embedding = held.embedding, next_embedding_model = %(model)s,
+        -- An index that was made before does not have it.
+        stored_at = CASE
+            WHEN EXISTS (SELECT FROM {schema}.indexed_scopes WHERE owner = %(owner)s AND model = %(model)s)
+            THEN clock_timestamp() ELSE m.stored_at
+        END
     FROM held
     WHERE m.owner = %(owner)s AND m.key = held.key AND m.version = held.version AND m.namespace = held.namespace
     RETURNING m.version

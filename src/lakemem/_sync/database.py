@@ -7,7 +7,7 @@ import logging
 import selectors
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -46,6 +46,9 @@ class Storage(Protocol):
     @property
     def is_degraded(self) -> bool: ...
 
+    @property
+    def encrypts(self) -> bool: ...
+
     def open(self) -> None: ...
 
     def close(self) -> None: ...
@@ -55,6 +58,8 @@ class Storage(Protocol):
     def health(self) -> Health: ...
 
     def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T: ...
+
+    def made_up_keys(self, owner: str, made: Sequence[str]) -> list[str]: ...
 
 
 class Database:
@@ -107,6 +112,10 @@ class Database:
     def is_degraded(self) -> bool:
         return False
 
+    @property
+    def encrypts(self) -> bool:
+        return False
+
     def open(self) -> None:
         """Check the login and the tables, then open the pool.
 
@@ -152,6 +161,10 @@ class Database:
         """
         return self._run(operation, write_id=write_id)
 
+    def made_up_keys(self, owner: str, made: Sequence[str]) -> list[str]:
+        """The keys of an owner's memories that were made of their content, as they are stored."""
+        return list(made)
+
     def _run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T:
         try:
             try:
@@ -188,6 +201,8 @@ class Database:
             if part.owner != owner:
                 owner = part.owner
                 calls.append(self._call(set_owner, {"owner": owner}))
+            if part.sealed_with is not None:
+                calls.append(self._call("keys.check", {"owner": owner, "key_id": part.sealed_with}))
             if part.lock is not None:
                 calls.append(self._call("session.lock", {"name": part.lock}))
             if part.first is not None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -70,6 +70,10 @@ class DegradingStorage:
         """Whether it answers in place of the storage now, so that what is read is empty."""
         return self._breaker.detail is not None or not self._storage.is_open
 
+    @property
+    def encrypts(self) -> bool:
+        return self._storage.encrypts
+
     def open(self) -> None:
         """Open the storage; where that does not succeed, go on trying in the background."""
         with suppress(*OUTAGES):
@@ -121,6 +125,15 @@ class DegradingStorage:
             with suppress(*OUTAGES):
                 return self._try(operation, None)
         return operation.fallback
+
+    def made_up_keys(self, owner: str, made: Sequence[str]) -> list[str]:
+        """Where what makes them is down they come by chance: what is repeated meanwhile is not seen to be the same."""
+        if not self._storage.encrypts:
+            return list(made)
+        if self._may_try():
+            with suppress(*OUTAGES):
+                return self._watched(self._deadline, lambda: self._storage.made_up_keys(owner, made))
+        return [str(uuid.UUID(bytes=uuid.uuid4().bytes, version=5)) for _ in made]
 
     def _run_now(self, operation: Operation[T], write_id: uuid.UUID | None) -> T:
         """Run what nothing can stand in for. It does not overtake the writes that wait."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from lakemem._sync.database import Storage
 from lakemem._sync.embeddings import Embeddings
 from lakemem._sync.guarding import UNGUARDED, Guarding
+from lakemem._sync.naming import named
 from lakemem._sync.recall import Recall
 from lakemem.errors import ExtractionError
 from lakemem.extraction import checked, without_subjects
@@ -62,7 +63,7 @@ class Extracting:
     def writes(self, found: Found) -> list[Operation[MemoryRecord]]:
         """Return what stores the facts: a write for each, which holds it back where a policy says so."""
         owner, guard = self._recall.owner, self._guard
-        checked_drafts = guard.drafts(owner, found.drafts)
+        checked_drafts = named(self._storage, owner, guard.drafts(owner, found.drafts))
         texts = [draft.text if reason is None else None for draft, reason in checked_drafts]
         embedded = self._embeddings.embed_all(texts)
         return [

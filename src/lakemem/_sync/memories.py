@@ -11,6 +11,7 @@ from lakemem._sync.consolidating import Consolidating
 from lakemem._sync.database import Storage
 from lakemem._sync.embeddings import Embeddings
 from lakemem._sync.guarding import UNGUARDED, Guarding
+from lakemem._sync.naming import named
 from lakemem._sync.recall import Recall
 from lakemem.consolidation import Consolidation
 from lakemem.memory_types import DuplicatePolicy, MemoryKind, MemoryRecord, Trust
@@ -115,7 +116,7 @@ class Memories(Recall):
             trust=trust,
         )
         write_id = memories.write_id(idempotency_key)
-        [(draft, reason)] = self._guard.drafts(self._owner, [draft])
+        [(draft, reason)] = named(self._storage, self._owner, self._guard.drafts(self._owner, [draft]))
         if reason is not None:
             hold = quarantine.hold(self._owner, draft, reason, keep_for=self._guard.keep_quarantined)
             return self._storage.run(hold, write_id=write_id)

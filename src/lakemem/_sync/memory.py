@@ -14,11 +14,14 @@ from lakemem._sync.database import Database, Storage
 from lakemem._sync.embeddings import Embeddings
 from lakemem._sync.guarding import Guarding
 from lakemem._sync.jobs import Worker
+from lakemem._sync.keys import Keys
 from lakemem._sync.reembedding import Reembedding
 from lakemem._sync.scoped import ScopedMemory
+from lakemem._sync.sealing import SealedStorage
 from lakemem._sync.sweeping import Sweep
 from lakemem.connecting import connector_for
 from lakemem.consolidation import Consolidation
+from lakemem.encryption import Encryption
 from lakemem.errors import InvalidInputError
 from lakemem.forgetting import AuditEvent
 from lakemem.guarding import Guard
@@ -53,6 +56,8 @@ class Memory:
         timeout: seconds to wait for a connection.
         embedding_deadline: seconds to wait for the embedder.
         guard: what may be stored in memories, and what is held back; by default all is stored as it is.
+        encryption: encrypts what users store before it leaves the process; by default with the master keys of
+            ``LAKEMEM_MASTER_KEYS``, and not at all where that is not set.
 
     Raises:
         ConfigurationError: the target cannot be made out, or settings contradict each other.
@@ -73,6 +78,7 @@ class Memory:
         timeout: float = 10.0,
         embedding_deadline: float = 10.0,
         guard: Guard | None = None,
+        encryption: Encryption | None = None,
     ) -> None:
         self._target = Lakebase.from_env() if target is None else target
         self._embeddings = Embeddings(embedder, embedding_deadline)
@@ -90,6 +96,9 @@ class Memory:
             max_idle=max_idle,
             timeout=timeout,
         )
+        self._encryption = Encryption.from_env() if encryption is None else encryption
+        if self._encryption is not None:
+            self._storage = SealedStorage(self._storage, self._encryption)
 
     @property
     def target(self) -> Lakebase:
@@ -239,6 +248,15 @@ class Memory:
         filled = reembedding.fill()
         return reembedding.move() if finish else filled
 
+    @property
+    def keys(self) -> Keys:
+        """The data keys of all owners: to encrypt what is stored in clear, and to rotate. Use it as the tables' owner.
+
+        Raises:
+            ConfigurationError: the memory has no encryption.
+        """
+        return Keys(self._storage)
+
     def worker(
         self,
         extractor: Extractor | None = None,
@@ -320,6 +338,7 @@ class Memory:
             min_size=0,
             max_size=max_size,
             max_idle=max_idle,
+            encryption=self._encryption,
         )
         memory._embeddings = self._embeddings
         memory._guard = self._guard

@@ -11,7 +11,7 @@ from lakemem._sync.database import Storage
 from lakemem.embedding import CheckedEmbedder
 from lakemem.errors import ConflictError, EmbedderUnavailableError, EmbeddingError
 from lakemem.operations import maintenance, reembedding
-from lakemem.operations.reembedding import Count, Filling, Place
+from lakemem.operations.reembedding import Count, Filling, Place, Unfilled
 from lakemem.protocols import Embedder
 from lakemem.waiting import call_blocking
 from lakemem.work_types import Reembedded
@@ -84,18 +84,18 @@ class Reembedding:
         found = 0
         for page in self._unfilled(current=current):
             found += len(page)
-            vectors = self._vectors([text for _, text in page])
-            self._store([Filling(*each, vector) for each, vector in zip(page, vectors, strict=True)])
+            vectors = self._vectors([each.text for each in page])
+            self._store([Filling(each, vector) for each, vector in zip(page, vectors, strict=True)])
         return found
 
-    def _unfilled(self, *, current: bool) -> Iterator[list[tuple[Place, str]]]:
+    def _unfilled(self, *, current: bool) -> Iterator[list[Unfilled]]:
         place = Place()
         while page := self._storage.run(
             reembedding.unfilled(self._done.model, place, current=current, replace=self._replace)
         ):
-            place, _ = page[-1]
+            place = page[-1].place
             # Those that the embedder has no vector for are found by every pass.
-            if new := [(each, text) for each, text in page if each not in self._without]:
+            if new := [each for each in page if each.place not in self._without]:
                 yield new
 
     def _vectors(self, texts: Sequence[str]) -> list[str | None]:
@@ -122,10 +122,10 @@ class Reembedding:
         return f"{self._done.filled:,} versions have got their vectors and keep them: run it again to go on"
 
     def _store(self, fillings: Sequence[Filling]) -> None:
-        self._without.update(filling.place for filling in fillings if filling.vector is None)
+        self._without.update(filling.version.place for filling in fillings if filling.vector is None)
         embedded = [filling for filling in fillings if filling.vector is not None]
         filled = 0
-        for owner, of_owner in groupby(embedded, key=lambda filling: filling.place.owner):
+        for owner, of_owner in groupby(embedded, key=lambda filling: filling.version.place.owner):
             filled += self._storage.run(
                 reembedding.fill(owner, self._done.model, list(of_owner), replace=self._replace)
             )

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from lakemem._sync.extracting import Extracting
 from lakemem._sync.memories import Memories
+from lakemem._sync.naming import named
 from lakemem.extraction_types import Extraction
 from lakemem.memory_types import MemoryRecord
 from lakemem.operations import jobs, quarantine, remembering, together
@@ -52,7 +53,8 @@ class Remembering(Memories):
             GuardError: a redactor or a policy failed. Nothing was written.
         """
         place, drafts = remembering.drafts(items, thread_id=thread_id, namespace=namespace, expires_in=expires_in)
-        return self._remember(place, self._guard.turns(self._owner, place, drafts), extract=extract)
+        checked = named(self._storage, self._owner, self._guard.turns(self._owner, place, drafts))
+        return self._remember(place, checked, extract=extract)
 
     def _remember(
         self, place: Place, checked: Sequence[tuple[Draft, str | None]], *, extract: bool
@@ -105,7 +107,7 @@ class Remembering(Memories):
             GuardError: a redactor or a policy failed.
         """
         place, drafts = remembering.drafts(items, thread_id=thread_id, namespace=namespace, expires_in=None)
-        checked = self._guard.turns(self._owner, place, drafts)
+        checked = named(self._storage, self._owner, self._guard.turns(self._owner, place, drafts))
         # No extractor is shown what is held back.
         turns = [remembering.as_stored(place, draft) for draft, reason in checked if reason is None]
         extracting = Extracting(self._storage, self._embeddings, self._owner, extractor, deadline, self._guard)

@@ -10,16 +10,17 @@ from lakemem import caches
 from lakemem._sync.archive import Archive
 from lakemem._sync.auditing import AuditLog
 from lakemem._sync.checkpoints import Checkpoints
+from lakemem._sync.keys import Keys
 from lakemem._sync.quarantine import Quarantine
 from lakemem._sync.remembering import Remembering
 from lakemem._sync.runs import Runs
 from lakemem._sync.threads import Thread
 from lakemem.context import resolve_thread_id
 from lakemem.forgetting import AuditEvent, Erasure, Hold
-from lakemem.operations import forgetting, threads, transcripts
+from lakemem.operations import forgetting, keys, threads, transcripts
 from lakemem.thread_types import ThreadHit, ThreadInfo
 from lakemem.validation import check_identifier
-from lakemem.work_types import Imported
+from lakemem.work_types import Encrypted, Imported
 
 
 class ScopedMemory(Remembering):
@@ -156,6 +157,39 @@ class ScopedMemory(Remembering):
         receipt = self._storage.run(operation)
         caches.forget_owner(self._owner)
         return receipt
+
+    def drop_keys(self, *, requested_by: str | None = None, reason: str | None = None) -> Erasure:
+        """Drop the keys of this owner: what they have encrypted can be read no more, and its rows stay as they are.
+
+        Here it is so at once, and in another process once that has let go of the key (`keep_keys` of
+        :class:`Encryption`, 300 seconds by default). What is written after this has a new key. What was stored in
+        clear, such as keys, metadata and vectors, stays: :meth:`erase` removes all of it, with the keys.
+
+        Args:
+            requested_by: who asks for it, for the receipt and the audit log.
+            reason: why. It must not name the person.
+
+        Returns:
+            The receipt; `counts` says how many keys there were.
+
+        Raises:
+            InvalidInputError: an argument would keep the name of whoever it is.
+            OnHoldError: a legal hold is placed. Nothing was dropped.
+            StorageUnavailableError: memory is down. :func:`~lakemem.degrading` does not put this off.
+        """
+        receipt = self._storage.run(keys.drop(self._owner, requested_by=requested_by, reason=reason))
+        caches.forget_owner(self._owner)
+        return receipt
+
+    def rotate_key(self) -> Encrypted:
+        """Give this owner a new data key, encrypt what there is with it, and forget the old one.
+
+        It goes in batches beside all that goes on, and may be stopped and begun again.
+
+        Raises:
+            ConfigurationError: the memory has no encryption.
+        """
+        return Keys(self._storage).rotate_owner(self._owner)
 
     def residue(self) -> dict[str, int]:
         """Return how many rows there are of this owner, by table; empty after an erasure."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import TypeVar
 
 from lakemem._sync.database import Storage
@@ -27,6 +28,10 @@ class WrappedStorage:
     def is_degraded(self) -> bool:
         return self._storage.is_degraded
 
+    @property
+    def encrypts(self) -> bool:
+        return self._storage.encrypts
+
     def open(self) -> None:
         self._storage.open()
 
@@ -41,3 +46,6 @@ class WrappedStorage:
 
     def run(self, operation: Operation[T], *, write_id: uuid.UUID | None = None) -> T:
         return self._storage.run(operation, write_id=write_id)
+
+    def made_up_keys(self, owner: str, made: Sequence[str]) -> list[str]:
+        return self._storage.made_up_keys(owner, made)

@@ -7,6 +7,7 @@ wrapper that keeps writes while the database is down all run the same operations
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -31,6 +32,8 @@ class Operation(Generic[T]):
             takes hold of, by which these are put in order.
         lock: a name; operations with the same name wait for each other.
         first: a statement that runs before it, with the same parameters, so that it sees what that waited for.
+        sealed_with: the key that its texts are sealed with, where they are: it is refused unless that is its owner's
+            current one.
         waits: whether it may be put off, or answered with the fallback, while memory is down; if not, the outage
             is raised.
         repeated: what answers in its place where it was marked, and has been applied before; without it, the fallback.
@@ -49,6 +52,7 @@ class Operation(Generic[T]):
     turn: str | None = None
     lock: str | None = None
     first: str | None = None
+    sealed_with: uuid.UUID | None = None
     waits: bool = True
     repeated: Operation[T] | None = None
     parts: tuple[Operation[Any], ...] = ()

@@ -74,6 +74,7 @@ def write(owner: str, rows: Sequence[Row]) -> Operation[Imported]:
             owner,
             {
                 **_columns(versions, MEMORY),
+                "content_hashes": [memories.content_hash(row.columns["value"]) for row in versions],
                 "locks": [
                     memories.key_lock(owner, json.loads(f"[{row.columns['namespace'][1:-1]}]"), row.columns["key"])
                     for row in versions

@@ -120,6 +120,7 @@ def write(
             "keys": [change.key for change in changes],
             "versions": [change.version for change in changes],
             "values": values,
+            "content_hashes": [b"" if value is None else memories.content_hash(value) for value in values],
             "texts": [search_text(change) for change in changes],
             "origins": [change.origin for change in changes],
             "embeddings": [each.vector for each in embedded],

@@ -27,7 +27,7 @@ def erase(owner: str, *, requested_by: str | None, reason: str | None) -> Operat
     return Operation(
         statement="forgetting.erase",
         owner=owner,
-        parameters={"owner": owner, **_who_and_why(owner, requested_by, reason)},
+        parameters={"owner": owner, **who_and_why(owner, requested_by, reason)},
         parse=_erasure,
         fallback=None,  # type: ignore[arg-type]
         writes=True,
@@ -95,7 +95,7 @@ def hold(owner: str, name: str, *, placed_by: str, reason: str) -> Operation[Hol
         parameters={
             "owner": owner,
             "name": _check_nameless("name", name, owner),
-            **_who_and_why(owner, placed_by, reason),
+            **who_and_why(owner, placed_by, reason),
         },
         parse=lambda rows: _hold(*rows[0]),
         fallback=None,  # type: ignore[arg-type]
@@ -113,7 +113,7 @@ def release(owner: str, name: str, *, released_by: str, reason: str | None) -> O
         parameters={
             "owner": owner,
             "name": check_identifier("name", name),
-            **_who_and_why(owner, released_by, reason),
+            **who_and_why(owner, released_by, reason),
         },
         parse=bool,
         fallback=False,
@@ -167,7 +167,7 @@ def note(owner: str, action: str, *, requested_by: str | None = None, reason: st
         parameters={
             "owner": owner,
             "action": action,
-            **_who_and_why(owner, requested_by, reason),
+            **who_and_why(owner, requested_by, reason),
         },
         parse=lambda _: None,
         fallback=None,
@@ -176,7 +176,7 @@ def note(owner: str, action: str, *, requested_by: str | None = None, reason: st
     )
 
 
-def _who_and_why(owner: str, requested_by: str | None, reason: str | None) -> dict[str, str | None]:
+def who_and_why(owner: str, requested_by: str | None, reason: str | None) -> dict[str, str | None]:
     """Check what the audit log says for ever. Who asks may be the person in question: that is put in other words."""
     who = None if requested_by is None else check_identifier("requested_by", requested_by)
     if who is not None and who != owner.partition(":")[2]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -27,11 +26,19 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Filling:
-    """A version, what it says, and the vector of that; None where the embedder has none."""
+class Unfilled:
+    """A version, what it says, and the hash of that as it is stored."""
 
     place: Place
     text: str = field(repr=False)
+    text_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """A version, and the vector of what it says; None where the embedder has none."""
+
+    version: Unfilled
     vector: str | None = field(repr=False)
 
 
@@ -59,7 +66,7 @@ def counts() -> Operation[list[Count]]:
     )
 
 
-def unfilled(model: str, after: Place, *, current: bool, replace: bool) -> Operation[list[tuple[Place, str]]]:
+def unfilled(model: str, after: Place, *, current: bool, replace: bool) -> Operation[list[Unfilled]]:
     """Versions behind a place that have no vector of a model, with their texts.
 
     Args:
@@ -76,7 +83,7 @@ def unfilled(model: str, after: Place, *, current: bool, replace: bool) -> Opera
             "limit": BATCH,
             **_behind(after),
         },
-        parse=lambda rows: [(_place(*place), text) for *place, text in rows],
+        parse=lambda rows: [Unfilled(_place(*place), text, bytes(text_hash)) for *place, text, text_hash in rows],
         fallback=[],
         first=IN_ORDER,
         waits=False,
@@ -92,9 +99,9 @@ def fill(owner: str, model: str, fillings: Sequence[Filling], *, replace: bool) 
             "owner": owner,
             "model": model,
             "replace": replace,
-            "text_hashes": [hashlib.sha256(filling.text.encode()).digest() for filling in fillings],
+            "text_hashes": [filling.version.text_hash for filling in fillings],
             "embeddings": [filling.vector for filling in fillings],
-            **_addresses([filling.place for filling in fillings]),
+            **_addresses([filling.version.place for filling in fillings]),
         },
         parse=lambda rows: int(rows[0][0]),
         fallback=0,

@@ -30,6 +30,11 @@ class Draft:
     utterance: Utterance
 
     @property
+    def is_named(self) -> bool:
+        """Nobody chooses the key of a turn: it is made of what was said, and of its place."""
+        return False
+
+    @property
     def metadata(self) -> dict[str, str]:
         return {"speaker": self.utterance.speaker}
 

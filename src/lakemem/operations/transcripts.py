@@ -19,7 +19,7 @@ BATCH_RECORDS = 1000
 BATCH_BYTES = 8 * 1024 * 1024
 """A batch of an export ends with the item that exceeds this."""
 
-_PAST_EVERY_ID = "\U0010ffff" * (MAX_IDENTIFIER_BYTES // 4 + 1)
+PAST_EVERY_ID = "\U0010ffff" * (MAX_IDENTIFIER_BYTES // 4 + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def export(owner: str, thread_id: str | None, after: Place) -> Operation[Batch]:
         parameters={
             "owner": owner,
             "from_thread": only or "",
-            "to_thread": only or _PAST_EVERY_ID,
+            "to_thread": only or PAST_EVERY_ID,
             "after_thread": after.thread_id,
             "after_position": after.position,
             "limit": BATCH_RECORDS,

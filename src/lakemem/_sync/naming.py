@@ -1,0 +1,22 @@
+# Generated from src/lakemem/_async/naming.py by tools/unasync.py: edit that file, then run `make generate`.
+"""The keys of what nobody has named: they are made of the content, and kept as the storage has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from lakemem._sync.database import Storage
+from lakemem.operations import memories, remembering
+
+D = TypeVar("D", memories.Draft, remembering.Draft)
+
+
+def named(storage: Storage, owner: str, checked: Sequence[tuple[D, str | None]]) -> list[tuple[D, str | None]]:
+    """The same drafts under the keys that they are stored by: where they are encrypted, a key tells nothing either."""
+    made = [draft.key for draft, _ in checked if not draft.is_named]
+    if not made:
+        return list(checked)
+    stored = iter(storage.made_up_keys(owner, made))
+    return [(draft if draft.is_named else replace(draft, key=next(stored)), reason) for draft, reason in checked]
