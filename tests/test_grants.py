@@ -48,6 +48,8 @@ SERVED = (
     "keys.make",
     "keys.check",
     "keys.drop",
+    "keys.rotate",
+    "keys.forget_retired",
     "resealing.",
 )
 """What an app runs; all else is for whoever owns the tables."""

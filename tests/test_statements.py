@@ -166,8 +166,17 @@ ROWS = """
         owner, quarantine_id, action, reason, trust, namespace, key, draft, expires_at
     )
         SELECT owner, n::text, 'save', 'why', 'tool', '{}', 'k', '{}', now() + interval '1 day' FROM given;
-    INSERT INTO lakemem.data_keys (owner, key_id, wrapped, master_key)
-        SELECT owner, gen_random_uuid(), '', 'master' FROM (SELECT DISTINCT owner FROM given) AS owners;
+    INSERT INTO lakemem.indexed_scopes SELECT DISTINCT owner, 'model/64', now(), 20, 100 FROM given;
+    INSERT INTO lakemem.indexed_cells
+        SELECT owner, n, n, n, array_fill(n::real, ARRAY[64])::vector::halfvec FROM given;
+    INSERT INTO lakemem.indexed_memories
+        SELECT
+            owner, n, array_fill(n::real, ARRAY[64])::vector::halfvec, 1, 'key ' || n,
+            '{preferences}'
+        FROM given;
+    INSERT INTO lakemem.indexed_words SELECT owner, 'word ' || n, ARRAY[n] FROM given;
+    INSERT INTO lakemem.data_keys (owner, key_id, wrapped, master_key, retired_at)
+        SELECT owner, gen_random_uuid(), '', 'master', now() FROM given;
     ANALYZE;
 """
 

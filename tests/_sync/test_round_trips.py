@@ -92,6 +92,7 @@ MEMORY_CALLS: dict[str, tuple[int, Call]] = {
     "threads": (2, lambda user: user.threads(filter={"a": 1}, after=CURSOR)),
     "search_threads": (2, lambda user: user.search_threads("hello")),
     "residue": (2, lambda user: user.residue()),
+    "drop_keys": (2, lambda user: user.drop_keys(reason="case 17")),
     "hold": (2, lambda user: user.hold("case 17", placed_by="legal", reason="a claim")),
     "holds": (2, lambda user: user.holds()),
     "release": (2, lambda user: user.release("case 17", released_by="legal")),
@@ -180,7 +181,7 @@ def memory(proxy: Proxy) -> Iterator[Memory]:
     [
         (Thread, THREAD_CALLS, set()),
         # A consolidation goes in batches, and so does a look at the audit log. An erasure has a test of its own.
-        (ScopedMemory, MEMORY_CALLS, {"thread", "consolidate", "audit", "erase"}),
+        (ScopedMemory, MEMORY_CALLS, {"thread", "consolidate", "audit", "erase", "rotate_key"}),
         (Checkpoints, CHECKPOINT_CALLS, set()),
         # A tail waits, and reads when something is there.
         (Runs, RUN_CALLS, {"tail"}),

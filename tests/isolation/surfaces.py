@@ -107,6 +107,7 @@ SCOPED: Calls = {
     "import_archive": lambda user, x: user.import_archive(_archive(x)),
     "hold": lambda user, x: user.hold(x.key, placed_by="somebody", reason="a case"),
     "release": lambda user, x: user.release(x.key, released_by="somebody"),
+    "drop_keys": lambda user, x: user.drop_keys(reason="asked for"),
 }
 QUARANTINE: Calls = {
     "list": lambda user, x: user.quarantine.list(),
@@ -299,9 +300,10 @@ NO_ROWS = {
         # They open and close, or make what the other tables call.
         "open", "close", "for_user", "for_scope", "logged_in_as", "through", "health", "setup", "schema", "target",
         # They work for everybody, as each of their owners, and return numbers alone: see test_isolation.py.
-        "sweep", "consolidate", "reembed", "worker",
+        "sweep", "consolidate", "reembed", "worker", "keys",
     },
-    "AsyncScopedMemory": {"owner", "is_degraded", "checkpoints", "runs", "quarantine"},
+    # A key is rotated only where there is encryption: see tests/encryption.
+    "AsyncScopedMemory": {"owner", "is_degraded", "checkpoints", "runs", "quarantine", "rotate_key"},
     "AsyncFileMemory": {"namespace"},
     # LangGraph's own: pure, or refused on an async saver.
     "AsyncLakebaseSaver": {

@@ -33,6 +33,7 @@ from lakemem.testing.emulator.routes.control import Control
 from lakemem.testing.emulator.routes.instances import Instances
 from lakemem.testing.emulator.routes.logins import Logins
 from lakemem.testing.emulator.routes.projects import DEFAULT_BRANCH, DEFAULT_ENDPOINT, Projects
+from lakemem.testing.emulator.routes.secrets import Secrets
 from lakemem.testing.emulator.routes.serving import EMBEDDERS, ChatScript, Serving
 from lakemem.testing.emulator.state import DOMAIN, Identity, Instance, Workspace
 
@@ -352,6 +353,7 @@ class LakebaseEmulator:
             self._projects,
             Branches(self.workspace),
             Serving(self.chat, self.embedders),
+            Secrets(),
             Control(self),
         )
         endpoints = [endpoint for api in apis for endpoint in api.endpoints()]
