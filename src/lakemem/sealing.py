@@ -77,7 +77,7 @@ def leaves(operation: Operation[Any]) -> Sequence[Operation[Any]]:
 
 def sealing_owners(operation: Operation[Any]) -> list[str]:
     """Whose current keys an operation needs, before it runs."""
-    return list(dict.fromkeys(part.owner for part in _all(operation) if _rule(part).seal is not None))
+    return list(dict.fromkeys(part.owner for part in _all(operation) if _rule(part).seal or _rule(part).copies))
 
 
 def check(operation: Operation[Any]) -> None:

@@ -70,7 +70,8 @@ class AsyncSealedStorage(AsyncWrappedStorage):
             try:
                 return await self._run(operation, write_id)
             except DataKeyRetiredError:
-                self._ring.forget_owner(operation.owner)
+                for owner in sealing_owners(operation):
+                    self._ring.forget_owner(owner)
         return await self._run(operation, write_id)
 
     async def made_up_keys(self, owner: str, made: Sequence[str]) -> list[str]:

@@ -71,7 +71,8 @@ class SealedStorage(WrappedStorage):
             try:
                 return self._run(operation, write_id)
             except DataKeyRetiredError:
-                self._ring.forget_owner(operation.owner)
+                for owner in sealing_owners(operation):
+                    self._ring.forget_owner(owner)
         return self._run(operation, write_id)
 
     def made_up_keys(self, owner: str, made: Sequence[str]) -> list[str]:
