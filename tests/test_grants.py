@@ -37,6 +37,8 @@ SERVED = (
     "forgetting.note",
     "remembering.",
     "jobs.",
+    "indexed.",
+    "indexing.",
     "runs.",
     "running.",
     "checkpoints.",

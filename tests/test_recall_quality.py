@@ -6,16 +6,20 @@ Its figures do not depend on the machine: the embedder gives a text the same vec
 from __future__ import annotations
 
 import asyncio
+import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from recall.corpora import OWN, read_jsonl
+from recall import stores
+from recall.corpora import OWN, Question, read_jsonl
 from recall.embeddings import CachedEmbedder
-from recall.quality_cases import Quality, asked
+from recall.quality_cases import Quality, asked, recalls_of
 
 from lakemem import Lakebase
+from lakemem.operations.recall import PROBES
 from lakemem.testing import DatabaseFactory
+from tests.support.rows import Rows
 
 CATEGORIES = {"single-hop", "multi-hop", "temporal", "preference"}
 
@@ -49,6 +53,35 @@ def test_more_of_it_is_found_than_by_other_rankings(quality: Quality, method: st
 def test_no_kind_of_question_pays_for_another(quality: Quality, category: str) -> None:
     """Nothing that helps one kind may take a kind below what the vectors alone find."""
     assert quality.average("ours", 10, category) >= quality.average("cosine", 10, category)
+
+
+async def recall_with_indexes(target: Lakebase) -> float:
+    """The share of what answers need among the first ten, where each scope has an index of which half is looked at."""
+    corpus, embedder = read_jsonl(OWN), CachedEmbedder()
+    async with stores.ours(target, embedder) as memory:
+        await stores.save_turns(memory, corpus.turns)
+        for scope in corpus.by_scope:
+            Rows(target, f"user:{scope}")("UPDATE lakemem.memories SET stored_at = stored_at - interval '1 hour'")
+            await stores.index(memory, scope, corpus.questions[0].text)
+            assert memory._embeddings.large_scopes.is_indexed((f"user:{scope}",))
+
+        async def search(question: Question, k: int) -> list[str]:
+            found = await stores.search(memory, question.scope, question.text, k, question.date)
+            return [hit.key for hit in found]
+
+        found = await recalls_of(search, corpus.questions)
+    return statistics.fmean(found[10])
+
+
+def test_next_to_nothing_is_lost_by_an_index(
+    quality: Quality, databases: DatabaseFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("lakemem.operations.recall", "lakemem.large_scopes", "lakemem._async.jobs"):
+        monkeypatch.setattr(f"{module}.LARGE", 20)
+    monkeypatch.setitem(PROBES, "search", 5)
+    with database(databases) as target:
+        found = asyncio.run(recall_with_indexes(target))
+    assert found >= quality.average("ours", 10) - 0.02
 
 
 def test_the_corpus_asks_all_kinds_of_questions_of_several_people(quality: Quality) -> None:

@@ -166,7 +166,9 @@ ROWS = """
         owner, quarantine_id, action, reason, trust, namespace, key, draft, expires_at
     )
         SELECT owner, n::text, 'save', 'why', 'tool', '{}', 'k', '{}', now() + interval '1 day' FROM given;
-    INSERT INTO lakemem.indexed_scopes SELECT DISTINCT owner, 'model/64', now(), 20, 100 FROM given;
+    INSERT INTO lakemem.indexes
+        SELECT DISTINCT owner, 'model/64', now(), 20, 100 FROM given
+        UNION ALL SELECT 'user:bob ' || n, 'model/64', now(), 20, 100 FROM generate_series(1, 2000) AS n;
     INSERT INTO lakemem.indexed_cells
         SELECT owner, n, n, n, array_fill(n::real, ARRAY[64])::vector::halfvec FROM given;
     INSERT INTO lakemem.indexed_memories
@@ -297,7 +299,9 @@ def test_the_statements_of_owners_are_found() -> None:
     assert {name.partition(".")[0] for name in OF_OWNERS} >= {"threads", "memories", "checkpoints", "store", "writes"}
 
 
-SEARCHES = sorted(name for name in OF_OWNERS if name.startswith("recall.") or ("store" in name and "search" in name))
+SEARCHES = sorted(
+    name for name in OF_OWNERS if name.startswith(("recall.", "indexed.")) or ("store" in name and "search" in name)
+)
 
 
 def settle(connection: psycopg.Connection[Any]) -> None:
@@ -340,7 +344,7 @@ def test_no_statistics_turn_the_plan_of_a_search(
     assert "Seq Scan" not in {node["Node Type"] for node in plan}
 
 
-FEW_STEPS = {"recall.rows", "recall.nearest"}
+FEW_STEPS = {"recall.rows", "recall.nearest", "indexed.nearest"}
 
 
 def role(connection: psycopg.Connection[Any]) -> str:

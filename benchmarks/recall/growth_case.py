@@ -29,6 +29,9 @@ async def growth(bench: LongTermBench, case: str) -> None:
         bench.say(f"{case}: loading {max(sum(sizes), bench.growth):,} memories")
         load_ours(bench.server, target, bench.embedder, growing(bench, sizes, bench.growth))
         load_floor(bench.server, target, growing(bench, sizes, 0))
+        bench.say(f"{case}: indexing the large scopes")
+        for size, source in zip(sizes, cycle(bench.corpus.by_scope), strict=False):
+            await stores.index(memory, f"user-of-{size}", bench.questions(source)[0])
         bench.server.settle(target)
         for size, source in zip(sizes, cycle(bench.corpus.by_scope), strict=False):
             scope, questions = f"user-of-{size}", bench.questions(source)[:QUESTIONS]

@@ -45,6 +45,8 @@ async def search_time(bench: LongTermBench, case: str, memories: int, metric: st
         load_ours(bench.server, target, bench.embedder, everyone)
         load_peer(bench.server, target, everyone)
         load_floor(bench.server, target, everyone)
+        bench.say(f"{case}: indexing, where that is asked for")
+        await stores.index(memory, ASKED, questions[0])
         bench.server.settle(target)
         search = stores.search_dense if dense else stores.search
         searches: dict[str, Callable[[str], Awaitable[Any]]] = {

@@ -17,6 +17,7 @@ from side_by_side.server import POOL_SIZE
 from lakemem import AsyncMemory, Lakebase
 from lakemem.memory_types import Hit
 from lakemem.ranking import Ranking
+from recall.asking import LIMIT
 from recall.corpora import Turn
 from recall.embeddings import CachedEmbedder, LangChainEmbeddings
 
@@ -40,6 +41,13 @@ async def search(
 async def search_dense(memory: AsyncMemory, scope: str, question: str, limit: int) -> list[Hit]:
     """By the vectors alone."""
     return await memory.for_user(scope).search(question, limit=limit, ranking=Ranking.by_meaning())
+
+
+async def index(memory: AsyncMemory, scope: str, question: str) -> None:
+    """Let a worker do what searches of a large scope ask for, as it would beside an app, and let them hear of it."""
+    await search(memory, scope, question, LIMIT)
+    await memory.worker().run_once()
+    await search(memory, scope, question, LIMIT)
 
 
 async def save_turns(memory: AsyncMemory, turns: Sequence[Turn]) -> None:

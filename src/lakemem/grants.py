@@ -24,6 +24,10 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "checkpoint_positions": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "checkpoint_writes": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "memories": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "indexes": ("SELECT", "INSERT", "DELETE"),
+    "indexed_cells": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "indexed_memories": ("SELECT", "INSERT", "DELETE"),
+    "indexed_words": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "quarantine": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     # Nobody but the owner of the tables can change or remove what the audit log says.
     "memory_events": ("INSERT",),

@@ -167,6 +167,7 @@ class Worked:
         facts: facts that they saved.
         dropped: proposals, and parts of them, that did not hold.
         vectors: vectors that were filled in.
+        indexed: large scopes that were indexed.
         failed: attempts that failed, and are made again.
         dead: jobs that were given up.
         lost: jobs that another worker had taken over in the meantime.
@@ -176,6 +177,7 @@ class Worked:
     facts: int = 0
     dropped: int = 0
     vectors: int = 0
+    indexed: int = 0
     failed: int = 0
     dead: int = 0
     lost: int = 0
@@ -186,6 +188,7 @@ class Worked:
             facts=self.facts + other.facts,
             dropped=self.dropped + other.dropped,
             vectors=self.vectors + other.vectors,
+            indexed=self.indexed + other.indexed,
             failed=self.failed + other.failed,
             dead=self.dead + other.dead,
             lost=self.lost + other.lost,

@@ -9,6 +9,7 @@ from lakemem import AsyncMemory, AsyncScopedMemory
 from lakemem.operations import running, threads
 from lakemem.operations.checkpoints import Address, Blob, Composition
 from lakemem.thread_types import TokenUsage
+from tests.support.belongings import add_data_key, add_index
 
 
 async def fill(memory: AsyncMemory, user: AsyncScopedMemory, said: str) -> None:
@@ -34,6 +35,8 @@ async def fill(memory: AsyncMemory, user: AsyncScopedMemory, said: str) -> None:
             compositions={"c": (checkpoint_id, Composition("list", ((-1, -1),), value, 1, None))},
         )
         await user.checkpoints.put_writes(address, task_id="1", task_path="", writes=[(0, "a", value)])
+    add_index(memory.target, user.owner)
+    add_data_key(memory.target, user.owner)
     await _run(memory, user, "done", said, ends=True)
     await _run(memory, user, "under way", said, ends=False)
 

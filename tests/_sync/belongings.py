@@ -10,6 +10,7 @@ from lakemem import Memory, ScopedMemory
 from lakemem.operations import running, threads
 from lakemem.operations.checkpoints import Address, Blob, Composition
 from lakemem.thread_types import TokenUsage
+from tests.support.belongings import add_data_key, add_index
 
 
 def fill(memory: Memory, user: ScopedMemory, said: str) -> None:
@@ -35,6 +36,8 @@ def fill(memory: Memory, user: ScopedMemory, said: str) -> None:
             compositions={"c": (checkpoint_id, Composition("list", ((-1, -1),), value, 1, None))},
         )
         user.checkpoints.put_writes(address, task_id="1", task_path="", writes=[(0, "a", value)])
+    add_index(memory.target, user.owner)
+    add_data_key(memory.target, user.owner)
     _run(memory, user, "done", said, ends=True)
     _run(memory, user, "under way", said, ends=False)
 

@@ -109,7 +109,7 @@ def test_the_columns_of_memories_are_all_in_an_archive(alice: ScopedMemory, targ
         " WHERE table_schema = 'lakemem' AND table_name = 'memories'"
     )
     [record] = exported(alice, vectors=True)
-    derived = {"tsv", "length", "labels", "content_hash", "next_embedding", "next_embedding_model"}
+    derived = {"tsv", "length", "labels", "content_hash", "next_embedding", "next_embedding_model", "stored_at"}
     assert {column for (column,) in columns} - derived - {"owner", "kind"} == record.keys() - {"kind", "memory_kind"}
 
 

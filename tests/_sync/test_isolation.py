@@ -24,12 +24,14 @@ from lakemem.operations import running, threads
 from lakemem.operations.checkpoints import Address, Blob, Composition
 from lakemem.testing import DatabaseFactory
 from lakemem.thread_types import TokenUsage
+from tests.support.belongings import add_data_key, add_index
 from tests.support.rows import Rows
 
 TABLES = (
     "threads", "thread_items", "checkpoints", "checkpoint_blobs", "checkpoint_writes",
     "checkpoint_segments", "checkpoint_positions", "run_usage", "memories", "memory_events", "applied_writes",
     "jobs", "runs", "run_events", "quarantine", "holds", "held_rows", "data_keys",
+    "indexes", "indexed_cells", "indexed_memories", "indexed_words",
 )  # fmt: skip
 Call: TypeAlias = Callable[[ScopedMemory], Any]
 
@@ -82,6 +84,8 @@ def alice(memory: Memory, target: Lakebase) -> ScopedMemory:
             " VALUES (%s, 'q', 'save', 'doubtful', 'tool', '{}', 'k', '{}', now() + interval '1 day')",
             [alice.owner],
         )
+    add_index(target, alice.owner)
+    add_data_key(target, alice.owner)
     alice.thread("t").append([{"content": "taken back"}])
     alice.hold("case 17", placed_by="legal", reason="a claim")
     alice.thread("t").pop()
@@ -119,6 +123,10 @@ def test_every_table_is_confined_also_for_its_owner(target: Lakebase) -> None:
         "memories": ["also_read", "expired", "maintenance"],
         "threads": ["maintenance", "sweep"],
         "data_keys": ["maintenance"],
+        "indexes": ["also_read"],
+        "indexed_cells": ["also_read"],
+        "indexed_memories": ["also_read"],
+        "indexed_words": ["also_read"],
         "applied_writes": ["sweep"],
         "jobs": ["jobs"],
         "runs": ["dead", "due", "sweep", "tails"],
@@ -208,6 +216,10 @@ def test_direct_sql_as_another_owner_reaches_nothing(alice: ScopedMemory, bob: S
             "INSERT INTO lakemem.run_events VALUES (%s, 'r', 9, 1, '{}')",
             "INSERT INTO lakemem.holds (owner, name, reason, placed_by) VALUES (%s, 'n', 'r', 'p')",
             "INSERT INTO lakemem.held_rows (owner, table_name, content) VALUES (%s, 'threads', '{}')",
+            "INSERT INTO lakemem.indexes VALUES (%s, 'm', now(), 1, 1)",
+            "INSERT INTO lakemem.indexed_cells VALUES (%s, 9, 1, 1, '[1,0]')",
+            "INSERT INTO lakemem.indexed_memories VALUES (%s, 9, '[1,0]', 1, 'k', '{}')",
+            "INSERT INTO lakemem.indexed_words VALUES (%s, 'w', '{1}')",
         )
         for insert in inserts:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from lakemem.embedding import CheckedEmbedder
 from lakemem.errors import EmbedderUnavailableError
+from lakemem.large_scopes import LargeScopes
 from lakemem.operations.memories import Embedded
 from lakemem.protocols import Embedder
 from lakemem.questions import CommonWords
@@ -23,6 +24,7 @@ class AsyncEmbeddings:
         self._deadline = deadline
         self._failing = False
         self.common_words = CommonWords()
+        self.large_scopes = LargeScopes()
 
     def by(self, embedder: Embedder) -> AsyncEmbeddings:
         """The same, of another embedder."""
@@ -32,6 +34,11 @@ class AsyncEmbeddings:
     def is_configured(self) -> bool:
         """Whether there is an embedder, up or down."""
         return self._embedder is not None
+
+    @property
+    def model(self) -> str | None:
+        """The name under which rows remember their vectors."""
+        return None if self._embedder is None else self._embedder.model
 
     async def embed(self, text: str | None) -> Embedded:
         """Return the vector of a text; an empty one without a text, without an embedder, or while it is down.

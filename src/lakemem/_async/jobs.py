@@ -20,7 +20,8 @@ from lakemem.errors import (
     InvalidInputError,
     LeaseLostError,
 )
-from lakemem.operations import Operation, jobs, remembering
+from lakemem.operations import Operation, indexing, jobs, remembering
+from lakemem.operations.indexing import LARGE
 from lakemem.operations.jobs import Lease
 from lakemem.protocols import Extractor
 from lakemem.resilience import OUTAGES
@@ -32,7 +33,7 @@ logger = logging.getLogger("lakemem")
 
 
 class AsyncWorker:
-    """Extracts facts from what was remembered, and gives memories the vectors that came late.
+    """Extracts facts from what was remembered, gives memories the vectors that came late, and indexes large scopes.
 
     Any number of workers may run beside each other, in an app or apart from it. Jobs are in Postgres: what a worker
     that was killed had begun, another takes over when its lease has ended. The facts of a job are saved in the
@@ -68,9 +69,10 @@ class AsyncWorker:
         self._pause = pause
         self._max_pause = max_pause
         self._guard = guard
+        model = embeddings.model
         self._works: Mapping[str, Callable[[Lease], Awaitable[Worked]]] = {
             **({} if extractor is None else {"extract": partial(self._extract, extractor)}),
-            **({"embed": self._embed} if embeddings.is_configured else {}),
+            **({} if model is None else {"embed": self._embed, "index": partial(self._index, model)}),
         }
 
     async def run_once(self, *, progress: Callable[[Worked], None] | None = None) -> Worked:
@@ -175,6 +177,16 @@ class AsyncWorker:
                 return Worked(vectors=filled)
         await self._storage.run(jobs.finish(job))
         return Worked(jobs=1, vectors=filled)
+
+    async def _index(self, model: str, job: Lease) -> Worked:
+        """Make the index of a large scope, unless somebody else has in the meantime."""
+        unindexed = await self._storage.run(indexing.unindexed(job.owner, model))
+        made = unindexed.memories >= LARGE
+        if made:
+            await self._storage.run(indexing.make(job.owner, model, unindexed.since))
+        await self._storage.run(indexing.purge(job.owner))
+        await self._storage.run(jobs.finish(job))
+        return Worked(jobs=1, indexed=int(made))
 
     async def _fail(self, job: Lease, error: str) -> Worked:
         status = await self._storage.run(

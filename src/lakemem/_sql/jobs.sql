@@ -10,21 +10,24 @@ ORDER BY min(run_after), owner
 LIMIT %(limit)s;
 
 -- name: claim
--- The jobs of an owner run one after the other, in their order: what was said later is learnt later. The caller holds
--- the lock on the owner's claims.
+-- The jobs of an owner run one after the other, in their order: what was said later is learnt later. An index, which
+-- takes its time, holds up nothing. The caller holds the lock on the owner's claims.
 WITH next AS MATERIALIZED (
-    SELECT job_id
+    SELECT job_id, kind
     FROM {schema}.jobs
     WHERE owner = %(owner)s AND status <> 'dead' AND greatest(run_after, leased_until) <= now()
         AND kind = ANY (%(kinds)s::text[])
-        AND NOT EXISTS (SELECT FROM {schema}.jobs WHERE owner = %(owner)s AND leased_until > now())
+        AND (kind = 'index' OR NOT EXISTS (
+            SELECT FROM {schema}.jobs WHERE owner = %(owner)s AND leased_until > now() AND kind <> 'index'
+        ))
     ORDER BY run_after, job_id
     LIMIT 1
     FOR UPDATE SKIP LOCKED
 )
 UPDATE {schema}.jobs AS j
 SET status = 'running', attempts = j.attempts + 1, lease = gen_random_uuid(),
-    leased_until = clock_timestamp() + make_interval(secs => %(lease_for)s::float8)
+    leased_until = clock_timestamp()
+        + make_interval(secs => %(lease_for)s::float8 * CASE next.kind WHEN 'index' THEN 10 ELSE 1 END)
 FROM next
 WHERE j.owner = %(owner)s AND j.job_id = next.job_id
 RETURNING j.owner, j.job_id, j.kind, j.attempts, j.created_at, j.last_error, j.payload::text, j.lease;
@@ -97,7 +100,8 @@ WITH given AS MATERIALIZED (
         AS given (namespace, key, version, embedding)
 ), filled AS (
     UPDATE {schema}.memories AS m
-    SET embedding = given.embedding::{vector}.halfvec, embedding_model = %(embedding_model)s
+    SET embedding = given.embedding::{vector}.halfvec, embedding_model = %(embedding_model)s,
+        stored_at = clock_timestamp()
     FROM given
     WHERE m.owner = %(owner)s AND m.key = given.key AND m.version = given.version AND m.namespace = given.namespace
         AND m.valid_to IS NULL AND m.embedding_model IS NULL

@@ -40,7 +40,7 @@ WITH given AS MATERIALIZED (
     SET next_embedding = held.embedding, next_embedding_model = %(model)s,
         -- An index that was made before does not have it.
         stored_at = CASE
-            WHEN EXISTS (SELECT FROM {schema}.indexed_scopes WHERE owner = %(owner)s AND model = %(model)s)
+            WHEN EXISTS (SELECT FROM {schema}.indexes WHERE owner = %(owner)s AND model = %(model)s)
             THEN clock_timestamp() ELSE m.stored_at
         END
     FROM held

@@ -258,5 +258,10 @@ WITH replaced AS (
     WHERE t.owner = %(owner)s AND t.key = given.key AND t.version = given.version
         AND t.namespace = given.namespace::text[] AND t.value::text = given.old_value AND t.text = given.old_text
     RETURNING 1
+), words AS (
+    -- Of what was in clear. A search that meets a large scope asks for the index anew.
+    DELETE FROM {schema}.indexed_words WHERE owner = %(owner)s AND EXISTS (SELECT FROM replaced)
+), index AS (
+    DELETE FROM {schema}.indexes WHERE owner = %(owner)s AND EXISTS (SELECT FROM replaced)
 )
 SELECT count(*) FROM replaced;

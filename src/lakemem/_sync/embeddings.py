@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from lakemem.embedding import CheckedEmbedder
 from lakemem.errors import EmbedderUnavailableError
+from lakemem.large_scopes import LargeScopes
 from lakemem.operations.memories import Embedded
 from lakemem.protocols import Embedder
 from lakemem.questions import CommonWords
@@ -24,6 +25,7 @@ class Embeddings:
         self._deadline = deadline
         self._failing = False
         self.common_words = CommonWords()
+        self.large_scopes = LargeScopes()
 
     def by(self, embedder: Embedder) -> Embeddings:
         """The same, of another embedder."""
@@ -33,6 +35,11 @@ class Embeddings:
     def is_configured(self) -> bool:
         """Whether there is an embedder, up or down."""
         return self._embedder is not None
+
+    @property
+    def model(self) -> str | None:
+        """The name under which rows remember their vectors."""
+        return None if self._embedder is None else self._embedder.model
 
     def embed(self, text: str | None) -> Embedded:
         """Return the vector of a text; an empty one without a text, without an embedder, or while it is down.

@@ -13,9 +13,10 @@ from lakemem._sync.database import Storage
 from lakemem._sync.embeddings import Embeddings
 from lakemem.dates import mentioned_periods
 from lakemem.embedding import blended
+from lakemem.errors import LakememError
 from lakemem.memory_types import Hit, MemoryKind, Trust
-from lakemem.operations import recall
-from lakemem.operations.recall import DEFAULT_RANKING, Between, Question
+from lakemem.operations import indexing, recall
+from lakemem.operations.recall import DEFAULT_RANKING, Between, Found, Question
 from lakemem.protocols import Reranker
 from lakemem.questions import words_of
 from lakemem.ranking import Ranking
@@ -193,13 +194,27 @@ class Recall:
             ranking=ranking,
             explain=explain,
             trust=trust,
+            is_indexed=self._embeddings.large_scopes.is_indexed((self._owner, *self._also_read)),
         )
         found = self._storage.run(operation)
         times = {"embedding_seconds": embedded - started, "search_seconds": monotonic() - embedded}
         for question, some in zip(questions, found, strict=True):
             if some.common is not None:
                 self._embeddings.common_words.learn(self._owner, question.words, some.common)
+        self._note_size(found[0])
         return [[recall.timed(hit, **times) for hit in some.hits] for some in found]
+
+    def _note_size(self, found: Found) -> None:
+        """Remember which scopes are large, and ask for an index of them where it would pay."""
+        owners = (self._owner, *self._also_read)
+        if found.memories is None or not self._embeddings.is_configured:
+            return
+        if self._embeddings.large_scopes.learn(owners, found.memories, found.unindexed):
+            for owner in owners:
+                try:
+                    self._storage.run(indexing.queue(owner))
+                except LakememError as error:
+                    logger.warning("no index can be asked for, and searches of this scope stay slow: %s", error)
 
     def _reranked(self, query: str, hits: list[Hit], reranker: Reranker, deadline: float) -> list[Hit]:
         best, others = hits[: recall.RERANKED], hits[recall.RERANKED :]

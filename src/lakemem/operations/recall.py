@@ -13,6 +13,7 @@ from lakemem.dates import Period
 from lakemem.errors import InvalidInputError
 from lakemem.memory_types import Explanation, Hit, MemoryKind, MemoryRecord, SearchArm, Trust
 from lakemem.operations import Operation, Rows
+from lakemem.operations.indexing import LARGE
 from lakemem.operations.records import COLUMNS, record
 from lakemem.questions import names_in, words_of
 from lakemem.ranking import Ranking
@@ -33,6 +34,10 @@ MAX_NEIGHBORS = 20
 RERANKED = 50
 """How many hits a reranker is shown."""
 DEFAULT_RANKING = Ranking()
+PROBES = {"search": 48, "nearest": 64}
+"""Cells of an index in which a question looks for what is near: fewer where words find candidates, too."""
+POSTINGS = 10_000
+"""How many memories the rarest words of a question may stand in, before commoner ones bring no candidates."""
 
 Between = tuple[datetime | None, datetime | None]
 
@@ -63,10 +68,14 @@ class Found:
 
     Attributes:
         common: those of its words that tell little apart in this scope; None where that is not known.
+        memories: how many there are; None where that is not known, or some of them did not count.
+        unindexed: how many of these are in no index.
     """
 
     hits: list[Hit]
     common: tuple[str, ...] | None = None
+    memories: int | None = None
+    unindexed: int = 0
 
 
 def check_query(query: str) -> str:
@@ -113,18 +122,24 @@ def search(
     ranking: Ranking = DEFAULT_RANKING,
     explain: bool = False,
     trust: Trust | None = None,
+    is_indexed: bool = False,
 ) -> Operation[list[Found]]:
     """Ask questions: one statement for all of them, and what was found for each.
 
     Args:
         model: the one that made the vectors of the questions.
         also_read: owners whose memories may be found besides.
+        is_indexed: whether to look for candidates in an index; that is right, but slow, where there is none.
     """
     arms = _arms(ranking, has_vectors=any(question.dense is not None for question in questions))
     since, until = _period(between)
     labels = check_namespace(namespace)
+    is_narrowed = bool(filter) or conditions != NO_CONDITIONS or kind is not None or trust is not None
+    # An index knows all that is current, and its candidates are some hundreds.
+    serves = not (is_narrowed or labels or as_of or since or until or limit is None or limit > ranking.shortlist)
+    statement = "nearest" if ranking.is_nearest and arms == ("dense",) else "search"
     return Operation(
-        statement="recall.nearest" if ranking.is_nearest and arms == ("dense",) else "recall.search",
+        statement=f"{'indexed' if is_indexed and serves else 'recall'}.{statement}",
         first="recall.settings",
         owner=owner,
         parameters={
@@ -135,7 +150,7 @@ def search(
             "model": model,
             "namespace": labels,
             "depth": len(labels),
-            "narrowed": bool(filter) or conditions != NO_CONDITIONS or kind is not None or trust is not None,
+            "narrowed": is_narrowed,
             "filter": encode_metadata({} if filter is None else filter, "filter"),
             "conditions": conditions,
             "kind": _kind(kind),
@@ -146,9 +161,13 @@ def search(
             "since": since,
             "until": until,
             "neighbors": min(check_count("neighbors", neighbors), MAX_NEIGHBORS),
+            "large": LARGE,
+            "probes": PROBES[statement],
+            "postings": POSTINGS,
+            "candidates": 3 * ranking.shortlist,
             **_weights(ranking, arms, limit, explain),
         },
-        parse=lambda rows: _found(rows, len(questions), arms, explain),
+        parse=lambda rows: _found(rows, len(questions), arms, explain, is_whole=serves),
         fallback=[Found([]) for _ in questions],
     )
 
@@ -235,17 +254,19 @@ def _kind(kind: str | None) -> Literal["fact", "turn"] | None:
     return kind  # type: ignore[return-value]
 
 
-def _found(rows: Rows, questions: int, arms: tuple[SearchArm, ...], explain: bool) -> list[Found]:
+def _found(rows: Rows, questions: int, arms: tuple[SearchArm, ...], explain: bool, *, is_whole: bool) -> list[Found]:
     hits: list[list[Hit]] = [[] for _ in range(questions)]
-    common: list[tuple[str, ...] | None] = [None] * questions
+    scopes = [Found([])] * questions
     for row in rows:
-        number, hit, words = _hit(row, arms, explain)
+        number, hit, scopes[row[COLUMNS]] = _hit(row, arms, explain)
         hits[number].append(hit)
-        common[number] = words
-    return [Found(some, words) for some, words in zip(hits, common, strict=True)]
+    return [
+        replace(scope, hits=some, memories=scope.memories if is_whole else None)
+        for scope, some in zip(scopes, hits, strict=True)
+    ]
 
 
-def _hit(row: tuple[Any, ...], arms: tuple[SearchArm, ...], explain: bool) -> tuple[int, Hit, tuple[str, ...] | None]:
+def _hit(row: tuple[Any, ...], arms: tuple[SearchArm, ...], explain: bool) -> tuple[int, Hit, Found]:
     (
         number,
         score,
@@ -260,6 +281,7 @@ def _hit(row: tuple[Any, ...], arms: tuple[SearchArm, ...], explain: bool) -> tu
         in_period,
         labelled,
         memories,
+        unindexed,
         common,
         turns,
     ) = row[COLUMNS:]
@@ -285,7 +307,8 @@ def _hit(row: tuple[Any, ...], arms: tuple[SearchArm, ...], explain: bool) -> tu
         neighbors=() if turns is None else tuple(_turn(turn) for turn in json.loads(turns)),
         explanation=explanation if explain else None,
     )
-    return number, hit, None if memories is None else tuple(common or ())
+    words = None if memories is None or "lexical" not in arms else tuple(common or ())
+    return number, hit, Found([], words, memories, unindexed or 0)
 
 
 def _turn(columns: list[Any]) -> MemoryRecord:
