@@ -61,14 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         memory.close()
         emulator.workspace.token_lifetime = TOKEN_LIFETIME
         rotating = run_together(emulator, options.seconds, closing=False)
+        # At once: an hour's work is not to be lost with what comes after it.
+        print(parts := f"Tokens of two seconds:\n\n{as_table(rotating)}", flush=True)
         closing = run_together(emulator, options.closing_seconds, closing=True)
-    table = "\n".join(
-        [
-            "Tokens of two seconds:\n", as_table(rotating),
-            "\nTokens of two seconds, and all connections closed every two seconds:\n", as_table(closing),
-        ]
-    )  # fmt: skip
-    print(table)
+    more = f"\nTokens of two seconds, and all connections closed every two seconds:\n\n{as_table(closing)}"
+    print(more)
+    table = f"{parts}\n{more}"
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / "soak.md").write_text(f"# Soak\n\n{__doc__}\n{table}\n", "utf-8")
     ours = [row for row in [*rotating, *closing] if row["who"] != "peer"]

@@ -26,6 +26,14 @@ PRINTED = {
     "databricks_app_openai.py": OF_AN_APP,
     "databricks_app_langgraph.py": OF_AN_APP,
     "remember_user.py": ["answer_style:", "answer_style, version", "is 67890 now", "forgotten: None", "memories: []"],
+    "encrypted_memory.py": [
+        "with the key: Ada is allergic to penicillin.",
+        "by meaning: ['diagnosis']",
+        "without it: lakemem.sealed:",
+        "after a rotation: I took penicillin once.",
+        "dropped: {'data_keys': 1}",
+        "then: something is encrypted with a key that is not there",
+    ],
     "async_memory.py": ["ada 1: Hello, I am ada.", "eve 2: Hello, eve.", "by Grace.", "Ada does not: []"],
     "threads.py": [
         "page: ['Dinner']",
