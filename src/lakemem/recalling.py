@@ -13,7 +13,7 @@ from typing import TypeAlias
 from lakemem.errors import InvalidInputError
 from lakemem.fencing import data_line, fenced
 from lakemem.memory_types import Hit, MemoryRecord, Trust
-from lakemem.operations.memories import describe
+from lakemem.operations.drafting import describe
 from lakemem.trust import at_least, check_trust
 from lakemem.types import Namespace
 from lakemem.validation import check_count, check_fraction, check_namespace, check_seconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from lakemem import (
     StorageUnavailableError,
     degrading,
 )
+from lakemem.operations import drafting, memories
 from lakemem.testing import DatabaseFactory
 from lakemem.testing.concurrency import agather
 from tests.faults import AsyncPoll, Proxy
@@ -132,12 +134,10 @@ async def test_nothing_is_true_from_the_future_on(alice: AsyncScopedMemory) -> N
 
 
 async def test_a_caller_whose_clock_is_ahead_means_now(alice: AsyncScopedMemory, rows: Rows) -> None:
-    from lakemem.operations import memories
-
     given: dict[str, Any] = dict.fromkeys(("text", "metadata", "thread_id", "position", "occurred_at", "expires_in"))
-    draft = memories.draft("k", 1, namespace=(), importance=0.5, **given)
-    ahead = memories.replace(draft, valid_from=datetime.now(UTC) + timedelta(hours=1))
-    record = await alice._storage.run(memories.save(alice.owner, ahead, memories.Embedded()))
+    draft = drafting.draft("k", 1, namespace=(), importance=0.5, **given)
+    ahead = replace(draft, valid_from=datetime.now(UTC) + timedelta(hours=1))
+    record = await alice._storage.run(memories.save(alice.owner, ahead, drafting.Embedded()))
     assert rows("SELECT valid_from <= clock_timestamp() FROM lakemem.memories") == [(True,)]
     assert await alice.get("k") == record
 

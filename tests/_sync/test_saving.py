@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from lakemem import (
     StorageUnavailableError,
     degrading,
 )
+from lakemem.operations import drafting, memories
 from lakemem.testing import DatabaseFactory
 from lakemem.testing.concurrency import gather
 from tests.faults import Poll, Proxy
@@ -131,12 +133,10 @@ def test_nothing_is_true_from_the_future_on(alice: ScopedMemory) -> None:
 
 
 def test_a_caller_whose_clock_is_ahead_means_now(alice: ScopedMemory, rows: Rows) -> None:
-    from lakemem.operations import memories
-
     given: dict[str, Any] = dict.fromkeys(("text", "metadata", "thread_id", "position", "occurred_at", "expires_in"))
-    draft = memories.draft("k", 1, namespace=(), importance=0.5, **given)
-    ahead = memories.replace(draft, valid_from=datetime.now(UTC) + timedelta(hours=1))
-    record = alice._storage.run(memories.save(alice.owner, ahead, memories.Embedded()))
+    draft = drafting.draft("k", 1, namespace=(), importance=0.5, **given)
+    ahead = replace(draft, valid_from=datetime.now(UTC) + timedelta(hours=1))
+    record = alice._storage.run(memories.save(alice.owner, ahead, drafting.Embedded()))
     assert rows("SELECT valid_from <= clock_timestamp() FROM lakemem.memories") == [(True,)]
     assert alice.get("k") == record
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from lakemem.embedding import CheckedEmbedder
 from lakemem.errors import EmbedderUnavailableError
 from lakemem.large_scopes import LargeScopes
-from lakemem.operations.memories import Embedded
+from lakemem.operations.drafting import Embedded
 from lakemem.protocols import Embedder
 from lakemem.questions import CommonWords
 from lakemem.waiting import acall_blocking

@@ -10,7 +10,7 @@ from lakemem.errors import GuardError, InvalidInputError
 from lakemem.file_memory import Change
 from lakemem.guarding import Guard, Redact
 from lakemem.memory_types import ProposedWrite, Trust
-from lakemem.operations import files, memories, remembering
+from lakemem.operations import drafting, files, remembering
 from lakemem.waiting import acall_blocking
 
 D = TypeVar("D")
@@ -38,7 +38,7 @@ class AsyncGuarding:
         """The same for facts, of which nobody has decided anything."""
         return not self._guard.overrule
 
-    async def drafts(self, owner: str, drafts: Sequence[memories.Draft]) -> list[tuple[memories.Draft, str | None]]:
+    async def drafts(self, owner: str, drafts: Sequence[drafting.Draft]) -> list[tuple[drafting.Draft, str | None]]:
         """Redact memories, and say of each why it is held back, if it is.
 
         Raises:
@@ -47,8 +47,8 @@ class AsyncGuarding:
         """
         return await self._passed(
             drafts,
-            lambda some, redact: [memories.redacted(draft, redact) for draft in some],
-            lambda draft: memories.proposed(owner, draft),
+            lambda some, redact: [drafting.redacted(draft, redact) for draft in some],
+            lambda draft: drafting.proposed(owner, draft),
         )
 
     async def turns(

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from lakemem._async.database import AsyncStorage
-from lakemem.operations import memories, remembering
+from lakemem.operations import drafting, remembering
 
-D = TypeVar("D", memories.Draft, remembering.Draft)
+D = TypeVar("D", drafting.Draft, remembering.Draft)
 
 
 async def named(

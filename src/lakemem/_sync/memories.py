@@ -15,7 +15,7 @@ from lakemem._sync.naming import named
 from lakemem._sync.recall import Recall
 from lakemem.consolidation import Consolidation
 from lakemem.memory_types import DuplicatePolicy, MemoryKind, MemoryRecord, Trust
-from lakemem.operations import jobs, memories, quarantine, versions
+from lakemem.operations import drafting, jobs, memories, quarantine, versions
 from lakemem.work_types import Consolidated
 
 _UNCHANGED: Any = object()
@@ -99,7 +99,7 @@ class Memories(Recall):
             EmbeddingError: the embedder returned something that is not a vector. Nothing was written.
             GuardError: a redactor or a policy failed. Nothing was written.
         """
-        draft = memories.draft(
+        draft = drafting.draft(
             key,
             value,
             namespace=namespace,
@@ -223,7 +223,7 @@ class Memories(Recall):
             InvalidInputError: an argument cannot be stored. Nothing was written.
             GuardError: a redactor or a policy failed. Nothing was written.
         """
-        draft = memories.change(
+        draft = drafting.change(
             key,
             value,
             has_value=value is not _UNCHANGED,

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from lakemem._sync.database import Storage
-from lakemem.operations import memories, remembering
+from lakemem.operations import drafting, remembering
 
-D = TypeVar("D", memories.Draft, remembering.Draft)
+D = TypeVar("D", drafting.Draft, remembering.Draft)
 
 
 def named(storage: Storage, owner: str, checked: Sequence[tuple[D, str | None]]) -> list[tuple[D, str | None]]:

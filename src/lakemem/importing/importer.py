@@ -17,7 +17,7 @@ from lakemem.importing.owners import Owners
 from lakemem.importing.reports import Report, Watcher
 from lakemem.importing.source import Item, Message, Session, Source, Thread
 from lakemem.importing.vectors import Vectors
-from lakemem.operations import memories
+from lakemem.operations import drafting
 from lakemem.validation import check_identifier
 
 SESSIONS, CHECKPOINTS, STORE = "sessions", "checkpoints", "store"
@@ -196,7 +196,7 @@ class Importer:
         return report
 
     def _memory(self, owner: str, namespace: tuple[str, ...], item: Item, report: Report) -> dict[str, Any]:
-        draft = memories.draft(
+        draft = drafting.draft(
             item.key,
             json.loads(item.value),
             namespace=namespace,

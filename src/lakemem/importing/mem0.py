@@ -18,9 +18,9 @@ from lakemem.importing.moving import Moving, batches
 from lakemem.importing.reports import Report, Watcher
 from lakemem.importing.source import Mem0Memory, Mem0Owner, Source
 from lakemem.importing.vectors import Vectors
-from lakemem.operations import jobs, memories
+from lakemem.operations import drafting, jobs
+from lakemem.operations.drafting import Embedded
 from lakemem.operations.jobs import Unembedded
-from lakemem.operations.memories import Embedded
 from lakemem.protocols import Embedder
 from lakemem.scopes import scope_owner, user_owner
 
@@ -132,7 +132,7 @@ class Mem0Importer:
         metadata = {name: value for name, value in payload.items() if name not in _NOT_METADATA}
         if owner == f"user:{metadata.get('user_id')}":
             del metadata["user_id"]
-        draft = memories.draft(
+        draft = drafting.draft(
             memory.id,
             text,
             namespace=self._namespace,

@@ -6,7 +6,7 @@ import json
 
 from lakemem.embedding import CallableEmbedder, CheckedEmbedder
 from lakemem.errors import EmbeddingError
-from lakemem.operations.memories import Embedded
+from lakemem.operations.drafting import Embedded
 
 
 class Vectors:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from lakemem.operations import Operation, Rows, archive_work, memories, together
+from lakemem.operations import Operation, Rows, archive_work, drafting, memories, together
 from lakemem.operations.archive_lines import BATCH_BYTES, ITEM, MEMORY, THREAD, Check, Row
 from lakemem.work_types import Imported
 
@@ -74,7 +74,7 @@ def write(owner: str, rows: Sequence[Row]) -> Operation[Imported]:
             owner,
             {
                 **_columns(versions, MEMORY),
-                "content_hashes": [memories.content_hash(row.columns["value"]) for row in versions],
+                "content_hashes": [drafting.content_hash(row.columns["value"]) for row in versions],
                 "locks": [
                     memories.key_lock(owner, json.loads(f"[{row.columns['namespace'][1:-1]}]"), row.columns["key"])
                     for row in versions

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from lakemem.extraction import is_subject
 from lakemem.extraction_types import Extraction, KnownMemory, Proposal, SourceTurn
 from lakemem.memory_types import DuplicatePolicy, MemoryRecord, Trust
-from lakemem.operations import Operation, memories, together
-from lakemem.operations.memories import Draft, Embedded
+from lakemem.operations import Operation, drafting, memories, together
+from lakemem.operations.drafting import Draft, Embedded
 from lakemem.operations.remembering import StoredTurn
 from lakemem.trust import above, least
 
@@ -97,7 +97,7 @@ def _draft(
     sources = [turns[number] for number in proposal.sources]
     said_at = max((source.occurred_at for source in sources if source.occurred_at is not None), default=None)
     superseded = None if proposal.supersedes is None else known[proposal.supersedes].key
-    return memories.draft(
+    return drafting.draft(
         None,
         proposal.text,
         # Without a common subject nobody but the model says that one is about the other: both stay, and are linked.

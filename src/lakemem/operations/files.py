@@ -12,8 +12,8 @@ from lakemem.file_memory import Change, File, Files, Part
 from lakemem.file_paths import is_key
 from lakemem.guarding import Redact
 from lakemem.memory_types import ProposedWrite, Trust
-from lakemem.operations import Operation, Rows, memories
-from lakemem.operations.memories import Embedded
+from lakemem.operations import Operation, Rows, drafting, memories
+from lakemem.operations.drafting import Embedded
 from lakemem.trust import below
 from lakemem.validation import MAX_VALUE_BYTES, check_namespace, encode_json, indexable
 
@@ -49,7 +49,7 @@ def read(owner: str, namespace: Sequence[str], parts: Sequence[Part]) -> Operati
 
 def search_text(change: Change) -> str | None:
     """What search reads of a new version: the words of its path, and its text."""
-    return None if change.text is None else indexable(memories.describe(change.key, change.text))
+    return None if change.text is None else indexable(drafting.describe(change.key, change.text))
 
 
 def redacted(change: Change, redact: Redact) -> Change:
@@ -75,9 +75,9 @@ def proposed(owner: str, namespace: Sequence[str], change: Change) -> ProposedWr
     )
 
 
-def draft(namespace: Sequence[str], change: Change) -> memories.Draft:
+def draft(namespace: Sequence[str], change: Change) -> drafting.Draft:
     """A new text as a memory, to be saved once it is released."""
-    return memories.draft(
+    return drafting.draft(
         change.key,
         change.text,
         namespace=namespace,
@@ -120,7 +120,7 @@ def write(
             "keys": [change.key for change in changes],
             "versions": [change.version for change in changes],
             "values": values,
-            "content_hashes": [b"" if value is None else memories.content_hash(value) for value in values],
+            "content_hashes": [b"" if value is None else drafting.content_hash(value) for value in values],
             "texts": [search_text(change) for change in changes],
             "origins": [change.origin for change in changes],
             "embeddings": [each.vector for each in embedded],

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from lakemem.operations import Operation, Rows, together
-from lakemem.operations.memories import Embedded
+from lakemem.operations.drafting import Embedded
 from lakemem.operations.store import namespace_array
 from lakemem.work_types import DeadJob
 

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 from lakemem.memory_types import MemoryRecord, QuarantinedWrite
-from lakemem.operations import Operation, Rows, jobs, memories, remembering, together
-from lakemem.operations.memories import Embedded
+from lakemem.operations import Operation, Rows, drafting, jobs, memories, remembering, together
+from lakemem.operations.drafting import Embedded
 from lakemem.operations.sweeping import BATCH, SWEEP
 from lakemem.utterances import Utterance
 from lakemem.validation import check_identifier, check_limit
@@ -31,11 +31,11 @@ class Held:
 
 
 def hold(
-    owner: str, draft: memories.Draft, reason: str, *, keep_for: float, action: Literal["save", "update"] = "save"
+    owner: str, draft: drafting.Draft, reason: str, *, keep_for: float, action: Literal["save", "update"] = "save"
 ) -> Operation[MemoryRecord]:
     """Hold back what was to be saved, and return it as a record that says so."""
     fields = dataclasses.asdict(draft)
-    record = memories.pending(owner, draft, Embedded())
+    record = drafting.pending(owner, draft, Embedded())
     return _hold(owner, action, fields, reason, keep_for, record)
 
 
@@ -209,7 +209,7 @@ def _write(held: Held, embedded: Embedded) -> Operation[Any]:
     if held.write.action == "remember":
         place, turn = _turn(held)
         return remembering.store(owner, place, [turn], [embedded], extract=held.draft["extract"])
-    draft = memories.Draft(**_with_moments(held.draft, "occurred_at", "valid_from"))
+    draft = drafting.Draft(**_with_moments(held.draft, "occurred_at", "valid_from"))
     if held.write.action == "update":
         return memories.update(owner, draft, embedded, expected_version=None)
     return memories.save(owner, draft, embedded)

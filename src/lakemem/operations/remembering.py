@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from lakemem.guarding import Redact
 from lakemem.memory_types import MemoryRecord, ProposedWrite, Trust
 from lakemem.operations import Operation, Rows
-from lakemem.operations.memories import Embedded
+from lakemem.operations.drafting import Embedded
 from lakemem.utterances import Utterance, keys_of, utterances
 from lakemem.validation import MAX_VALUE_BYTES, check_identifier, check_namespace, check_seconds, encode_json
 

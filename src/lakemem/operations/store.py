@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from lakemem.errors import InvalidInputError
-from lakemem.operations import Operation, Rows, memories, recall, together
-from lakemem.operations.memories import Draft, Embedded
+from lakemem.operations import Operation, Rows, drafting, memories, recall, together
+from lakemem.operations.drafting import Draft, Embedded
 from lakemem.validation import check_count, check_identifier, check_namespace, check_seconds, encode_metadata
 
 OPERATORS = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte")
@@ -125,7 +125,7 @@ def save(namespace: Sequence[str], key: str, value: Any, *, text: str | None, tt
         text: what search reads; None for the words of the key and the value, "" for nothing.
         ttl: seconds.
     """
-    draft = memories.draft(
+    draft = drafting.draft(
         key,
         value,
         namespace=namespace,
