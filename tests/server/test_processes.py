@@ -48,6 +48,7 @@ class Process:
         method = "GET" if body is None else "POST"
         with contextlib.suppress(httpx.TransportError):
             async with self.http.stream(method, path, json=body) as answer:
+                assert answer.status_code == 200, await answer.aread()
                 block = ""
                 async for line in answer.aiter_lines():
                     if line:

@@ -14,7 +14,7 @@ SELECT
     clock_timestamp() - interval '5 seconds',
     (
         SELECT count(*) FROM {schema}.memories
-        WHERE owner = %(owner)s AND valid_to IS NULL AND stored_at > coalesce(
+        WHERE owner = %(owner)s AND valid_to IS NULL AND stored_at > '-infinity' AND stored_at > coalesce(
             (SELECT indexed_until FROM {schema}.indexes WHERE owner = %(owner)s AND model = %(model)s), '-infinity'
         )
     );

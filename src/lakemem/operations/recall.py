@@ -134,6 +134,7 @@ def search(
     arms = _arms(ranking, has_vectors=any(question.dense is not None for question in questions))
     since, until = _period(between)
     labels = check_namespace(namespace)
+    limit = check_limit(limit)
     is_narrowed = bool(filter) or conditions != NO_CONDITIONS or kind is not None or trust is not None
     # An index knows all that is current, and its candidates are some hundreds.
     serves = not (is_narrowed or labels or as_of or since or until or limit is None or limit > ranking.shortlist)
@@ -155,7 +156,7 @@ def search(
             "conditions": conditions,
             "kind": _kind(kind),
             "trusts": at_least(trust),
-            "limit": check_limit(limit),
+            "limit": limit,
             "min_similarity": _similarity(min_similarity),
             "as_of": check_datetime("as_of", as_of),
             "since": since,

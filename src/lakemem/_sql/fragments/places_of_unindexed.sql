@@ -2,7 +2,7 @@
 SELECT m.ctid AS place, m.length
 FROM indexes CROSS JOIN LATERAL (
     SELECT ctid, length FROM {schema}.memories
-    WHERE owner = indexes.owner AND valid_to IS NULL AND stored_at > indexes.indexed_until
+    WHERE owner = indexes.owner AND valid_to IS NULL AND stored_at > '-infinity' AND stored_at > indexes.indexed_until
     OFFSET 0
 ) AS m
 UNION ALL

@@ -5,7 +5,10 @@
 -- When a row was written, or was given its vector; a copy of a memory keeps its other times.
 ALTER TABLE {schema}.memories ADD COLUMN stored_at timestamptz NOT NULL DEFAULT now();
 ALTER TABLE {schema}.memories ALTER COLUMN stored_at SET DEFAULT clock_timestamp();
-CREATE INDEX memories_stored ON {schema}.memories (owner, stored_at) WHERE valid_to IS NULL;
+-- It serves only what repeats its condition, which always holds: a plan for one memory must not look through all of its
+-- owner's.
+CREATE INDEX memories_stored ON {schema}.memories (owner, stored_at)
+    WHERE valid_to IS NULL AND stored_at > '-infinity';
 
 CREATE TABLE {schema}.indexes (
     owner text COLLATE "C" PRIMARY KEY CHECK (owner <> ''),
