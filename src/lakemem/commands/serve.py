@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 VARIABLE = "LAKEMEM_SERVING"
 """Where each process of a server finds what it is to do: with several, they have nothing else from the first one."""
 
+KEPT_ALIVE = 75
+"""Seconds for which an idle connection stays open. Longer than proxies and clients keep theirs: one that is closed in the
+moment in which a request is sent on it loses the request."""
 CLOSING = 3.0
 """Seconds after the drain in which connections are closed. Databricks Apps end a process 15 seconds after SIGTERM."""
 
@@ -95,6 +98,7 @@ def run(options: argparse.Namespace) -> int:
         port=options.port,
         workers=options.workers,
         lifespan="on",
+        timeout_keep_alive=KEPT_ALIVE,
         timeout_graceful_shutdown=round(options.drain + CLOSING),
     )
     return 0
