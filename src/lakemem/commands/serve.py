@@ -23,8 +23,8 @@ VARIABLE = "LAKEMEM_SERVING"
 """Where each process of a server finds what it is to do: with several, they have nothing else from the first one."""
 
 KEPT_ALIVE = 75
-"""Seconds for which an idle connection stays open. Longer than proxies and clients keep theirs: one that is closed in the
-moment in which a request is sent on it loses the request."""
+"""Seconds for which an idle connection stays open. Longer than proxies and clients keep theirs: one that is closed in
+the moment in which a request is sent on it loses the request."""
 CLOSING = 3.0
 """Seconds after the drain in which connections are closed. Databricks Apps end a process 15 seconds after SIGTERM."""
 
