@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
+import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -57,6 +59,7 @@ class AsyncDegradingStorage:
         self._open_deadline = open_deadline
         self._breaker = CircuitBreaker(cooldown, monotonic)
         self._buffer = WriteBuffer(max_writes, max_bytes)
+        self._naming = secrets.token_bytes(32)
         self._replaying = asyncio.Lock()
         self._background = AsyncBackground(self._recover, cooldown)
         self._in_use = False
@@ -133,13 +136,15 @@ class AsyncDegradingStorage:
         return operation.fallback
 
     async def made_up_keys(self, owner: str, made: Sequence[str]) -> list[str]:
-        """Where what makes them is down they come by chance: what is repeated meanwhile is not seen to be the same."""
+        """Where what makes them is down, this process makes them with a key of its own: what is repeated meanwhile is
+        the same, but not the same as what was stored before."""
         if not self._storage.encrypts:
             return list(made)
         if self._may_try():
             with suppress(*OUTAGES):
                 return await self._watched(self._deadline, lambda: self._storage.made_up_keys(owner, made))
-        return [str(uuid.UUID(bytes=uuid.uuid4().bytes, version=5)) for _ in made]
+        digests = (hmac.digest(self._naming, f"{owner} {key}".encode(), "sha256") for key in made)
+        return [str(uuid.UUID(bytes=digest[:16], version=5)) for digest in digests]
 
     async def _run_now(self, operation: Operation[T], write_id: uuid.UUID | None) -> T:
         """Run what nothing can stand in for. It does not overtake the writes that wait."""

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
+import secrets
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -57,6 +59,7 @@ class DegradingStorage:
         self._open_deadline = open_deadline
         self._breaker = CircuitBreaker(cooldown, monotonic)
         self._buffer = WriteBuffer(max_writes, max_bytes)
+        self._naming = secrets.token_bytes(32)
         self._replaying = threading.Lock()
         self._background = Background(self._recover, cooldown)
         self._in_use = False
@@ -127,13 +130,15 @@ class DegradingStorage:
         return operation.fallback
 
     def made_up_keys(self, owner: str, made: Sequence[str]) -> list[str]:
-        """Where what makes them is down they come by chance: what is repeated meanwhile is not seen to be the same."""
+        """Where what makes them is down, this process makes them with a key of its own: what is repeated meanwhile is
+        the same, but not the same as what was stored before."""
         if not self._storage.encrypts:
             return list(made)
         if self._may_try():
             with suppress(*OUTAGES):
                 return self._watched(self._deadline, lambda: self._storage.made_up_keys(owner, made))
-        return [str(uuid.UUID(bytes=uuid.uuid4().bytes, version=5)) for _ in made]
+        digests = (hmac.digest(self._naming, f"{owner} {key}".encode(), "sha256") for key in made)
+        return [str(uuid.UUID(bytes=digest[:16], version=5)) for digest in digests]
 
     def _run_now(self, operation: Operation[T], write_id: uuid.UUID | None) -> T:
         """Run what nothing can stand in for. It does not overtake the writes that wait."""
