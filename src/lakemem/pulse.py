@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import random
 import secrets
 import selectors
@@ -30,6 +31,9 @@ logger = logging.getLogger("lakemem")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _LONGEST_WAIT = 5.0
+ANSWER_WITHIN = 8.0
+"""Seconds after which a connection on which nothing is answered is given up, and another one made."""
+_ENDS_WITHIN = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,7 @@ class Pulse:
         self._beat_wanted = threading.Event()
         self._leases: Leases | None = None
         self._connected_at: float | None = None
+        self._connection: psycopg.Connection[Any] | None = None
         self._lock_held = False
         self._keeps_session = False
         self._thread = threading.Thread(target=self._run, name="lakemem-pulse", daemon=True)
@@ -138,6 +143,8 @@ class Pulse:
         self._stopping.set()
         self._wake()
         if self._waker is not None:
+            self._thread.join(_ENDS_WITHIN)
+            self._give_up()
             self._thread.join()
             self._waker.close()
             self._woken.close()
@@ -194,12 +201,14 @@ class Pulse:
         connection = self._logged_in()
         try:
             with connection:
-                connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(self._channel)))
+                self._connection = connection
+                with self._in_time():
+                    connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(self._channel)))
                 self._connected_at = monotonic()
                 self._changed(True)
                 yield connection
         finally:
-            self._connected_at = None
+            self._connection = self._connected_at = None
             self._lock_held = self._keeps_session = False
             self._changed(False)
 
@@ -214,6 +223,27 @@ class Pulse:
                 raise
         return self._logged_in(again=False)
 
+    @contextlib.contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """Give the connection up where what is asked of it is not answered in time: its other end may be gone."""
+        timer = threading.Timer(ANSWER_WITHIN, self._give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _give_up(self) -> None:
+        """End the connection from another thread, so that whoever waits for an answer hears that there is none."""
+        if (connection := self._connection) is not None:
+            # It may end by itself meanwhile.
+            with (
+                contextlib.suppress(OSError, psycopg.Error),
+                socket.socket(fileno=os.dup(connection.fileno())) as same,
+            ):
+                same.shutdown(socket.SHUT_RDWR)
+
     def _serve(self, connection: psycopg.Connection[Any]) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(connection.fileno(), selectors.EVENT_READ)
@@ -226,11 +256,13 @@ class Pulse:
             if leases := self._leases:
                 if self._beat_wanted.is_set() or monotonic() >= beat_at:
                     self._beat_wanted.clear()
-                    self._hold_lock(connection, leases)
-                    self._beat(connection, leases)
+                    with self._in_time():
+                        self._hold_lock(connection, leases)
+                        self._beat(connection, leases)
                     beat_at = monotonic() + leases.interval
                 if monotonic() >= look_at:
-                    self._look(connection, leases)
+                    with self._in_time():
+                        self._look(connection, leases)
                     # Not all workers at the same moment.
                     look_at = monotonic() + leases.poll * random.uniform(0.9, 1.1)  # noqa: S311
             for notification in connection.notifies(timeout=0):

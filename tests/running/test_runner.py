@@ -29,6 +29,7 @@ from lakemem import (
 from lakemem.operations.runs import lock_of
 from lakemem.running import runner as runner_module
 from tests.conftest import connect
+from tests.faults import proxy as faults
 from tests.support.proxy import Proxy
 from tests.support.rows import Rows
 
@@ -634,6 +635,44 @@ async def test_what_a_worker_left_is_taken_over_at_once_although_nothing_queued_
     async with asyncio.timeout(10):
         assert (await ended(alice, left)).attempt == 2
     assert [(await as_it_is(alice, run)).attempt for run in (busy, behind)] == [1, 0]
+
+
+async def test_a_memory_is_closed_although_its_own_connection_does_not_answer(target: Lakebase) -> None:
+    with faults.Proxy(target) as proxy:
+        memory = AsyncMemory(proxy.target)
+        await memory.open()
+        runner = AsyncRunner(memory, count, poll=0.05)
+        await runner.start()
+        while not memory._storage.tails.pulse.connected_for:
+            await asyncio.sleep(0.01)
+        proxy.half_open()
+        # Long enough for it to have asked something.
+        await asyncio.sleep(0.3)
+        async with asyncio.timeout(15):
+            await runner.stop(0)
+            await memory.close()
+
+
+async def test_a_connection_of_its_own_that_does_not_answer_is_replaced(
+    target: Lakebase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lakemem.pulse.ANSWER_WITHIN", 0.3)
+    with faults.Proxy(target) as proxy:
+        async with AsyncMemory(proxy.target) as memory:
+            runner = AsyncRunner(memory, count, poll=0.05)
+            await runner.start()
+            pulse = memory._storage.tails.pulse
+            async with asyncio.timeout(20):
+                while not pulse.connected_for:
+                    await asyncio.sleep(0.01)
+                first = pulse._connection
+                proxy.half_open()
+                while pulse.connected_for:
+                    await asyncio.sleep(0.01)
+                proxy.is_half_open = False
+                while not pulse.connected_for or pulse._connection is first:
+                    await asyncio.sleep(0.01)
+            await runner.stop(0)
 
 
 async def test_a_memory_that_is_not_open_has_no_runner(target: Lakebase) -> None:
