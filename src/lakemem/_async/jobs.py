@@ -184,6 +184,7 @@ class AsyncWorker:
         made = unindexed.memories >= LARGE
         if made:
             await self._storage.run(indexing.make(job.owner, model, unindexed.since))
+        # Always: one who made it may have been killed before this.
         await self._storage.run(indexing.purge(job.owner))
         await self._storage.run(jobs.finish(job))
         return Worked(jobs=1, indexed=int(made))

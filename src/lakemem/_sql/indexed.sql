@@ -67,7 +67,7 @@ CROSS JOIN LATERAL (
         FROM places CROSS JOIN LATERAL (
             SELECT ctid AS place, * FROM {schema}.memories WHERE ctid = places.place LIMIT 1
         ) AS m CROSS JOIN first_terms
-        WHERE m.valid_from <= 'infinity' AND (m.expires_at IS NULL OR m.expires_at > now())
+        WHERE m.expires_at IS NULL OR m.expires_at > now()
     ), alike AS MATERIALIZED (
         SELECT words, count(*) FILTER (WHERE is_unindexed) AS memories, min(length) AS length FROM scope GROUP BY words
     ), sample AS MATERIALIZED (
@@ -130,7 +130,7 @@ CROSS JOIN LATERAL (
         (SELECT count(*) FROM unindexed) AS unindexed
     FROM (SELECT place FROM found UNION SELECT place FROM unindexed) AS places
     CROSS JOIN LATERAL (SELECT ctid AS place, * FROM {schema}.memories WHERE ctid = places.place LIMIT 1) AS m
-    WHERE m.valid_from <= 'infinity' AND (m.expires_at IS NULL OR m.expires_at > now())
+    WHERE m.expires_at IS NULL OR m.expires_at > now()
     ORDER BY distance
     LIMIT %(limit)s::bigint
 ) AS nearest

@@ -185,6 +185,7 @@ class Worker:
         made = unindexed.memories >= LARGE
         if made:
             self._storage.run(indexing.make(job.owner, model, unindexed.since))
+        # Always: one who made it may have been killed before this.
         self._storage.run(indexing.purge(job.owner))
         self._storage.run(jobs.finish(job))
         return Worked(jobs=1, indexed=int(made))

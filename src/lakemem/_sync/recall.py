@@ -38,6 +38,7 @@ class Recall:
         self._embeddings = embeddings
         self._owner = owner
         self._also_read = tuple(also_read)
+        self._reads = (owner, *self._also_read)
 
     @property
     def owner(self) -> str:
@@ -194,7 +195,7 @@ class Recall:
             ranking=ranking,
             explain=explain,
             trust=trust,
-            is_indexed=self._embeddings.large_scopes.is_indexed((self._owner, *self._also_read)),
+            is_indexed=self._embeddings.large_scopes.is_indexed(self._reads),
         )
         found = self._storage.run(operation)
         times = {"embedding_seconds": embedded - started, "search_seconds": monotonic() - embedded}
@@ -206,11 +207,10 @@ class Recall:
 
     def _note_size(self, found: Found) -> None:
         """Remember which scopes are large, and ask for an index of them where it would pay."""
-        owners = (self._owner, *self._also_read)
         if found.memories is None or not self._embeddings.is_configured:
             return
-        if self._embeddings.large_scopes.learn(owners, found.memories, found.unindexed):
-            for owner in owners:
+        if self._embeddings.large_scopes.learn(self._reads, found.memories, found.unindexed):
+            for owner in self._reads:
                 try:
                     self._storage.run(indexing.queue(owner))
                 except LakememError as error:
