@@ -158,6 +158,30 @@ async def test_what_comes_after_it_is_found_and_what_was_changed_is_found_as_it_
     assert "indexed.search" in asked[-3:]
 
 
+async def test_what_was_forgotten_or_has_expired_takes_no_place_of_what_is_near(
+    memory: AsyncMemory, alice: AsyncScopedMemory, rows: Rows, asked: list[str]
+) -> None:
+    await fill(alice)
+    await make_index(memory, alice, rows)
+    near = keys(await alice.search("a lamp", ranking=BY_MEANING, limit=10))
+    await alice.delete(near[0])
+    rows("UPDATE lakemem.memories SET expires_at = now() WHERE key = %s AND valid_to IS NULL", near[2])
+    left = [key for key in near if key not in (near[0], near[2])]
+    assert keys(await alice.search("a lamp", ranking=BY_MEANING, limit=len(left))) == left
+    assert set(asked[-2:]) == {"indexed.nearest"}
+
+
+async def test_words_that_stand_in_most_memories_are_matched_although_they_bring_no_candidates(
+    memory: AsyncMemory, alice: AsyncScopedMemory, rows: Rows, asked: list[str]
+) -> None:
+    for number in range(3 * LARGE):
+        await alice.save(f"m{number}", f"lake number{number}")
+    await make_index(memory, alice, rows)
+    hits = await alice.search("lake", limit=5)
+    assert asked[-1] == "indexed.search"
+    assert [hit.matched_terms for hit in hits] == [("lake",)] * 5
+
+
 async def test_what_it_does_not_know_of_is_searched_without_it(
     memory: AsyncMemory, alice: AsyncScopedMemory, rows: Rows, asked: list[str]
 ) -> None:

@@ -28,18 +28,18 @@ CROSS JOIN LATERAL (
             LIMIT 1
         ) AS w
     ), members AS MATERIALIZED (
-        {near_members}
+        SELECT near.owner, near.number FROM indexes CROSS JOIN LATERAL ({near_members}) AS near
         UNION
         SELECT best.owner, best.number
         FROM indexes CROSS JOIN size CROSS JOIN LATERAL (
             SELECT indexes.owner, number
             FROM (
-                -- The rarest words first: what stands in every other memory need not be counted to find the best.
+                -- The rarest words first. What stands in so many memories tells too little to be worth counting.
                 SELECT numbers, memories, sum(memories) OVER (ORDER BY memories, lexeme) - memories AS of_rarer
                 FROM indexed_terms
                 WHERE owner = indexes.owner
             ) AS term CROSS JOIN unnest(numbers) AS number
-            WHERE of_rarer < %(postings)s::bigint
+            WHERE of_rarer < %(postings)s::bigint AND memories <= size.memories / 4
             GROUP BY number
             ORDER BY sum(ln(1 + (size.memories - memories + 0.5) / (memories + 0.5))::float8) DESC, number
             LIMIT %(candidates)s::bigint
@@ -119,10 +119,19 @@ SELECT
     nearest.memories, nearest.unindexed, NULL::text[], around.turns::text
 FROM asked
 CROSS JOIN LATERAL (
-    WITH members AS MATERIALIZED (
-        {near_members}
-    ), found AS MATERIALIZED (
-        {places_of_members}
+    WITH found AS MATERIALIZED (
+        SELECT best.place
+        FROM indexes CROSS JOIN LATERAL (
+            -- In their order, so that no more of them are looked up than are wanted.
+            WITH members AS NOT MATERIALIZED (
+                {near_members}
+            ), standing AS NOT MATERIALIZED (
+                {places_of_members}
+            )
+            SELECT place FROM standing
+            WHERE expires_at IS NULL OR expires_at > now()
+            LIMIT %(limit)s::bigint
+        ) AS best
     )
     SELECT
         m.place, {vector_of_m} OPERATOR({vector}.<#>) asked.whole AS distance,

@@ -39,7 +39,7 @@ FROM {schema}.memories
 WHERE owner = %(owner)s AND valid_to IS NULL;
 
 -- name: cells
--- As many as a cell has memories; at first each is where a memory is that chance has chosen.
+-- At first each is where a memory is that chance has chosen.
 INSERT INTO {schema}.indexed_cells (owner, cell, centroid)
 SELECT %(owner)s, row_number() OVER (), vector
 FROM (
@@ -48,7 +48,7 @@ FROM (
     WHERE m.owner = %(owner)s AND m.valid_to IS NULL AND {vector_of_m} IS NOT NULL
     ORDER BY sha256(convert_to(m.key, 'UTF8'))
     LIMIT (
-        SELECT least(%(max_cells)s::bigint, ceil(sqrt(memories)))::bigint
+        SELECT least(%(max_cells)s::bigint, ceil(%(fineness)s::bigint * sqrt(memories)))::bigint
         FROM {schema}.indexes WHERE owner = %(owner)s
     )
 ) AS chosen;

@@ -34,7 +34,7 @@ MAX_NEIGHBORS = 20
 RERANKED = 50
 """How many hits a reranker is shown."""
 DEFAULT_RANKING = Ranking()
-PROBES = {"search": 48, "nearest": 64}
+PROBES = {"search": 96, "nearest": 128}
 """Cells of an index in which a question looks for what is near: fewer where words find candidates, too."""
 POSTINGS = 10_000
 """How many memories the rarest words of a question may stand in, before commoner ones bring no candidates."""
@@ -165,7 +165,7 @@ def search(
             "large": LARGE,
             "probes": PROBES[statement],
             "postings": POSTINGS,
-            "candidates": 3 * ranking.shortlist,
+            "candidates": 5 * ranking.shortlist // 2,
             **_weights(ranking, arms, limit, explain),
         },
         parse=lambda rows: _found(rows, len(questions), arms, explain, is_whole=serves),
