@@ -109,6 +109,8 @@ def encode_metadata(metadata: object, name: str = "metadata") -> str:
     """Return metadata as JSON text that Postgres can index: an object without NUL characters."""
     if not isinstance(metadata, Mapping):
         raise InvalidInputError(f"{name} must be a mapping, not {type(metadata).__name__}")
+    if not metadata:
+        return "{}"
     text = encode_json(name, dict(metadata), limit=MAX_METADATA_BYTES)
     if _has_unindexable_text(metadata):
         raise InvalidInputError(f"{name} must not contain NUL characters or lone surrogates")

@@ -141,14 +141,43 @@ def test_every_policy_holds_reading_and_writing_of_every_role_to_the_owner(targe
     policies = plain(
         target,
         """
-        SELECT tablename, permissive, roles::text, cmd, qual = with_check, qual
+        SELECT tablename, permissive, roles::text, cmd, qual, with_check
         FROM pg_policies WHERE schemaname = 'lakemem' AND policyname = 'owner_only'
         """,
     )
     assert sorted(table for table, *_ in policies) == sorted(TABLES)
-    for _, permissive, roles, command, same, condition in policies:
-        assert (permissive, roles, command, same) == ("PERMISSIVE", "{public}", "ALL", True)
-        assert "owner = ( SELECT current_setting('lakemem.owner'" in condition
+    once, for_each_row = (
+        "(owner = ( SELECT current_setting('lakemem.owner'::text, true) AS current_setting))",
+        "(owner = current_setting('lakemem.owner'::text, true))",
+    )
+    for table, permissive, roles, command, reading, writing in policies:
+        assert (permissive, roles, command, reading) == ("PERMISSIVE", "{public}", "ALL", once)
+        assert writing == (for_each_row if table in ("memories", "memory_events") else once)
+
+
+async def test_of_rows_that_are_written_together_each_is_held_to_its_owner(
+    alice: AsyncScopedMemory, bob: AsyncScopedMemory, target: Lakebase
+) -> None:
+    """As many saves do it: the owner is set for each row. One that names somebody else is refused, and all with it."""
+    insert: LiteralString = """
+        INSERT INTO lakemem.memories (owner, namespace, key, version, value, text, content_hash, valid_from)
+        SELECT named, '{}', key, 1, '1', 't', '', now()
+        FROM (
+            SELECT set_config('lakemem.owner', owner, true), named, key
+            FROM unnest(%s::text[], %s::text[], %s::text[]) AS of_all (owner, named, key)
+            OFFSET 0
+        ) AS given
+    """
+    owners = [alice.owner, bob.owner]
+    with Rows(target, alice.owner).connect() as connection:
+        assert connection.execute(insert, [owners, owners, ["mine", "mine"]]).rowcount == 2
+        for named in ([alice.owner, alice.owner], [bob.owner, bob.owner], owners[::-1]):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(insert, [owners, named, ["theirs", "theirs too"]])
+    for user in (alice, bob):
+        assert await user.get("mine") is not None
+        assert await user.get("theirs") is None
+        assert await user.get("theirs too") is None
 
 
 def test_every_primary_key_begins_with_the_owner(target: Lakebase) -> None:

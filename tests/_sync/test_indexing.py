@@ -159,6 +159,30 @@ def test_what_comes_after_it_is_found_and_what_was_changed_is_found_as_it_is(
     assert "indexed.search" in asked[-3:]
 
 
+def test_what_was_forgotten_or_has_expired_takes_no_place_of_what_is_near(
+    memory: Memory, alice: ScopedMemory, rows: Rows, asked: list[str]
+) -> None:
+    fill(alice)
+    make_index(memory, alice, rows)
+    near = keys(alice.search("a lamp", ranking=BY_MEANING, limit=10))
+    alice.delete(near[0])
+    rows("UPDATE lakemem.memories SET expires_at = now() WHERE key = %s AND valid_to IS NULL", near[2])
+    left = [key for key in near if key not in (near[0], near[2])]
+    assert keys(alice.search("a lamp", ranking=BY_MEANING, limit=len(left))) == left
+    assert set(asked[-2:]) == {"indexed.nearest"}
+
+
+def test_words_that_stand_in_most_memories_are_matched_although_they_bring_no_candidates(
+    memory: Memory, alice: ScopedMemory, rows: Rows, asked: list[str]
+) -> None:
+    for number in range(3 * LARGE):
+        alice.save(f"m{number}", f"lake number{number}")
+    make_index(memory, alice, rows)
+    hits = alice.search("lake", limit=5)
+    assert asked[-1] == "indexed.search"
+    assert [hit.matched_terms for hit in hits] == [("lake",)] * 5
+
+
 def test_what_it_does_not_know_of_is_searched_without_it(
     memory: Memory, alice: ScopedMemory, rows: Rows, asked: list[str]
 ) -> None:

@@ -9,6 +9,10 @@ SELECT * FROM {schema}.save(
     {given}, similar_to => '{{}}', twin_key => NULL, twin_version => NULL
 );
 
+-- name: save_all
+-- Several of these, of any owners: their parameters as JSON. It takes the locks by itself.
+SELECT * FROM {schema}.save_all(%(saves)s::json);
+
 -- name: save_unless_near
 -- The same, unless another memory says so already.
 WITH held AS MATERIALIZED (

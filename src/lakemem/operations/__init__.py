@@ -8,12 +8,13 @@ wrapper that keeps writes while the database is down all run the same operations
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
 Rows: TypeAlias = Sequence[tuple[Any, ...]]
+Merge: TypeAlias = Callable[[Sequence["Operation[T]"]], "Operation[list[T]]"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,8 @@ class Operation(Generic[T]):
         erases: whether it removes all that its owner has, what waits to be written included.
         turn: for a small write, which may go to Postgres together with others that wait at the same moment: what it
             takes hold of, by which these are put in order.
+        merge: makes one operation of several that have the same `merge`, whoever they are of, if no two of them take
+            hold of the same. Its result is the list of theirs.
         lock: a name; operations with the same name wait for each other.
         first: a statement that runs before it, with the same parameters, so that it sees what that waited for.
         sealed_with: the key that its texts are sealed with, where they are: it is refused unless that is its owner's
@@ -50,6 +53,7 @@ class Operation(Generic[T]):
     alone: bool = False
     erases: bool = False
     turn: str | None = None
+    merge: Merge[T] | None = field(default=None, repr=False)
     lock: str | None = None
     first: str | None = None
     sealed_with: uuid.UUID | None = None
@@ -60,7 +64,7 @@ class Operation(Generic[T]):
     @property
     def size(self) -> int:
         """Roughly the bytes that its parameters take."""
-        return sum(part.size for part in self.parts) + sum(map(_size, self.parameters.values()))
+        return sum(part.size for part in self.parts) + _size(self.parameters.values())
 
     def result(self, answers: Sequence[Rows]) -> T:
         """Read the rows that came back: those of the statement, or of each part in their order."""
@@ -98,9 +102,14 @@ def together(statement: str, parts: Sequence[Operation[Any]]) -> Operation[list[
     )
 
 
-def _size(value: Any) -> int:
-    if type(value) in (str, bytes):
-        return len(value)
-    if type(value) is list:
-        return sum(map(_size, value))
-    return 8
+def _size(values: Iterable[Any]) -> int:
+    size = 0
+    for value in values:
+        kind = type(value)
+        if kind is str or kind is bytes:
+            size += len(value)
+        elif kind is list:
+            size += _size(value)
+        else:
+            size += 8
+    return size

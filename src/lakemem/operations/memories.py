@@ -30,6 +30,14 @@ from lakemem.validation import (
 _IDEMPOTENCY_KEYS = uuid.UUID("0f9a3a52-3f0e-5c1c-8d53-7b9c3f0f6f11")
 
 
+def _text(value: bytes | datetime) -> str:
+    """What JSON has no type for, as Postgres reads it from a text."""
+    return f"\\x{value.hex()}" if isinstance(value, bytes) else value.isoformat()
+
+
+_AS_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_text)
+
+
 def save(
     owner: str,
     draft: Draft,
@@ -46,8 +54,10 @@ def save(
     """
     trust = draft.trust or "unknown"
     probing = "_unless_near" if duplicates is not None and not draft.is_named else ""
+    lock = key_lock(owner, draft.namespace, draft.key)
     parameters = {
         "owner": owner,
+        "lock": lock,
         "namespace": draft.namespace,
         "key": draft.key,
         "value": draft.value,
@@ -72,7 +82,6 @@ def save(
         **_thresholds(duplicates if probing else None),
     }
     waiting = pending(owner, draft, embedded)
-    lock = key_lock(owner, draft.namespace, draft.key)
     return Operation(
         statement=f"memories.save{probing}",
         owner=owner,
@@ -82,6 +91,7 @@ def save(
         writes=True,
         lock=lock,
         turn=lock,
+        merge=None if probing else save_all,
         repeated=Operation(
             statement="memories.saved",
             owner=owner,
@@ -90,6 +100,24 @@ def save(
             parse=lambda rows: _saved(rows) if rows else replace(waiting, outcome="unchanged"),
             fallback=waiting,
         ),
+    )
+
+
+def save_all(saves: Sequence[Operation[MemoryRecord]]) -> Operation[list[MemoryRecord]]:
+    """Saves of different memories, of any owners, as one statement. Each row is held to its own owner."""
+    given = [{**save.parameters, "place": place} for place, save in enumerate(saves)]
+
+    def saved(rows: Rows) -> list[MemoryRecord]:
+        by_place = {row[0]: _saved([row[1:]]) for row in rows}
+        return [by_place[place] for place in range(len(saves))]
+
+    return Operation(
+        statement="memories.save_all",
+        owner=saves[0].owner,
+        parameters={"saves": _AS_JSON.encode(given)},
+        parse=saved,
+        fallback=[save.fallback for save in saves],
+        writes=True,
     )
 
 
@@ -224,5 +252,4 @@ def _thresholds(policy: DuplicatePolicy | None) -> dict[str, float | None]:
 
 
 def _saved(rows: Rows) -> MemoryRecord:
-    row: tuple[Any, ...] = rows[0]
-    return record(row, row[-1])
+    return record(rows[0], rows[0][-1])
