@@ -144,8 +144,8 @@ class Gathering:
         task.add_done_callback(self._tasks.discard)
 
     async def _run_batch(self, batch: list[_Waiting], done: Callable[[], None]) -> None:
-        merged = _merged(batch)
         try:
+            merged = _merged(batch)
             results = await self._run(_gathered([operation for operation, _ in merged]))
         except StorageUnavailableError as error:
             # It may have been done. To do it again is for each caller to decide.
