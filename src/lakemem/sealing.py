@@ -19,6 +19,7 @@ from lakemem.encryption import Cipher, Opener, Place, key_id_of
 from lakemem.errors import EncryptionError
 from lakemem.operations import Operation, Rows
 from lakemem.operations import resealing as work
+from lakemem.operations.drafting import id_of_digest
 from lakemem.operations.resealing import Table
 
 T = TypeVar("T")
@@ -558,7 +559,7 @@ def _held(quarantine_id: str) -> Place:
 def _seal_held(cipher: Cipher, given: Parameters) -> Mapping[str, Any]:
     # It is made of what is held back: the same write is held once.
     digest = cipher.digest(b"quarantine", given["quarantine_id"].encode())
-    quarantine_id = str(uuid.UUID(bytes=digest[:16], version=5))
+    quarantine_id = id_of_digest(digest)
     return {"quarantine_id": quarantine_id, "draft": value(cipher, _held(quarantine_id), given["draft"])}
 
 
@@ -568,7 +569,7 @@ def _open_held(opener: Opener, operation: Operation[Any], rows: Rows) -> Rows:
 
 def made_up_key(cipher: Cipher, key: str) -> str:
     """The key of a memory that was made of its content, so that nobody can guess the content by it."""
-    return str(uuid.UUID(bytes=cipher.digest(b"key", key.encode())[:16], version=5))
+    return id_of_digest(cipher.digest(b"key", key.encode()))
 
 
 def _with(row: Row, column: int, found: Any) -> Row:

@@ -14,6 +14,7 @@ from typing import TypeVar
 from lakemem._async.database import AsyncStorage
 from lakemem.errors import ConfigurationError, LakememError, StorageError, StorageUnavailableError
 from lakemem.operations import Operation
+from lakemem.operations.drafting import id_of_digest
 from lakemem.operations.forgetting import unless_erased
 from lakemem.resilience import OUTAGES, CircuitBreaker, PendingWrite, WriteBuffer
 from lakemem.tails import RunTails
@@ -144,7 +145,7 @@ class AsyncDegradingStorage:
             with suppress(*OUTAGES):
                 return await self._watched(self._deadline, lambda: self._storage.made_up_keys(owner, made))
         digests = (hmac.digest(self._naming, f"{owner} {key}".encode(), "sha256") for key in made)
-        return [str(uuid.UUID(bytes=digest[:16], version=5)) for digest in digests]
+        return [id_of_digest(digest) for digest in digests]
 
     async def _run_now(self, operation: Operation[T], write_id: uuid.UUID | None) -> T:
         """Run what nothing can stand in for. It does not overtake the writes that wait."""

@@ -230,6 +230,11 @@ def pending(owner: str, draft: Draft, embedded: Embedded) -> MemoryRecord:
     )
 
 
+def id_of_digest(digest: bytes) -> str:
+    """An id that nobody chose, such as the key of a memory: a UUID, like one that is made of a content."""
+    return str(uuid.UUID(bytes=digest[:16], version=5))
+
+
 def describe(key: str, value: Any) -> str:
     """A text for search: the words of the key (unless it was made up) and all that the value says."""
     name = "" if _UUID.fullmatch(key) else re.sub(r"[_\-./:]+", " ", key)
