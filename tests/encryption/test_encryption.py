@@ -30,7 +30,7 @@ from lakemem._sql import bind_statements
 from lakemem.cli import main
 from lakemem.encryption import Cipher, DataKey, Opener, OwnerKeys
 from lakemem.operations import resealing
-from lakemem.sealing import RULES
+from lakemem.sealing.rules import RULES
 from tests._async.belongings import fill
 from tests.conftest import connect
 from tests.encryption.conftest import MASTER

@@ -16,7 +16,7 @@ from lakemem.errors import ConfigurationError, DataKeyRetiredError, EncryptionEr
 from lakemem.operations import keys, maintenance, resealing
 from lakemem.operations.keys import OwnedKey
 from lakemem.operations.resealing import TABLES, Table
-from lakemem.sealing import resealed, sealed_with
+from lakemem.sealing.resealing import resealed, sealed_with
 from lakemem.work_types import Encrypted
 
 PASSES = 5

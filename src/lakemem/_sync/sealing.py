@@ -17,17 +17,9 @@ from lakemem.errors import DataKeyRetiredError, EncryptionError, LakememError, S
 from lakemem.operations import Operation, Rows, keys, resealing, together
 from lakemem.operations.keys import WrappedKey
 from lakemem.operations.resealing import Table
-from lakemem.sealing import (
-    Answer,
-    check,
-    concerns,
-    copies,
-    made_up_key,
-    opened,
-    resealed,
-    sealed,
-    sealing_owners,
-)
+from lakemem.sealing.applying import Answer, check, concerns, copies, opened, sealed, sealing_owners
+from lakemem.sealing.memories import made_up_key
+from lakemem.sealing.resealing import resealed
 from lakemem.waiting import call_blocking, monotonic
 
 T = TypeVar("T")
