@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lakemem import InvalidInputError
-from lakemem.file_memory import readable_size
+from lakemem.file_memory.display import readable_size
 from lakemem.file_paths import Place, place_of
 
 

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from lakemem.extraction_types import KnownMemory as KnownMemory
     from lakemem.extraction_types import Proposal as Proposal
     from lakemem.extraction_types import SourceTurn as SourceTurn
-    from lakemem.file_memory import FileAnswer as FileAnswer
+    from lakemem.file_memory.answers import FileAnswer as FileAnswer
     from lakemem.forgetting import AuditEvent as AuditEvent
     from lakemem.forgetting import Erasure as Erasure
     from lakemem.forgetting import Hold as Hold
@@ -185,7 +185,7 @@ _ROOMS = {
         "ThreadNotFoundError",
     ),
     "lakemem.extraction_types": ("Extraction", "KnownMemory", "Proposal", "SourceTurn"),
-    "lakemem.file_memory": ("FileAnswer",),
+    "lakemem.file_memory.answers": ("FileAnswer",),
     "lakemem.forgetting": ("AuditEvent", "Erasure", "Hold"),
     "lakemem.guarding": ("Guard",),
     "lakemem.integrations.tools": ("create_memory_tools",),

@@ -9,7 +9,7 @@ from typing import Any
 
 from lakemem.errors import InvalidInputError
 from lakemem.fencing import data_line
-from lakemem.file_memory import SIGNATURES
+from lakemem.file_memory.inputs import SIGNATURES
 from lakemem.memory_types import Hit, MemoryRecord
 
 SEARCH_LIMIT = 5

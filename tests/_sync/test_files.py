@@ -20,7 +20,7 @@ from lakemem import (
     StorageUnavailableError,
     degrading,
 )
-from lakemem.file_memory import MAX_SHOWN
+from lakemem.file_memory.commands import MAX_SHOWN
 from lakemem.testing import DatabaseFactory
 from lakemem.testing.concurrency import gather
 from tests.support.embedders import TopicEmbedder

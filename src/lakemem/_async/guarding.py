@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from lakemem import guarding
 from lakemem.errors import GuardError, InvalidInputError
-from lakemem.file_memory import Change
+from lakemem.file_memory.files import Change
 from lakemem.guarding import Guard, Redact
 from lakemem.memory_types import ProposedWrite, Trust
 from lakemem.operations import drafting, files, remembering

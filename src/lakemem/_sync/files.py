@@ -6,10 +6,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from lakemem import file_memory
 from lakemem._sync.scoped import ScopedMemory
 from lakemem.errors import ConflictError, GuardError, InvalidInputError
-from lakemem.file_memory import Change, Command, FileAnswer, Refusal
+from lakemem.file_memory import inputs
+from lakemem.file_memory.answers import HELD_BACK, REDACTED, FileAnswer, Refusal
+from lakemem.file_memory.commands import Command, check_may_change
+from lakemem.file_memory.files import Change
 from lakemem.operations import files, jobs, quarantine, together
 from lakemem.resilience import OUTAGES
 from lakemem.tool_specs import UNAVAILABLE
@@ -64,7 +66,7 @@ class FileMemory:
             EmbeddingError: the embedder returned something that is not a vector. Nothing was written.
         """
         try:
-            text, is_error = self._run(file_memory.command_of(command)), False
+            text, is_error = self._run(inputs.command_of(command)), False
         except Refusal as refusal:
             text, is_error = refusal.answer, True
         except (InvalidInputError, ConflictError, GuardError) as error:
@@ -86,7 +88,7 @@ class FileMemory:
             InvalidInputError: the path, or the range, cannot be.
             MemoryNotFoundError: there is nothing at this path.
         """
-        return self._command(file_memory.view(path, view_range))
+        return self._command(inputs.view(path, view_range))
 
     def create(self, path: str, file_text: str) -> str:
         """Make a new file.
@@ -95,7 +97,7 @@ class FileMemory:
             ConflictError: there is something at this path, or a file above it.
             InvalidInputError: the path, or the text, cannot be stored.
         """
-        return self._command(file_memory.create(path, file_text))
+        return self._command(inputs.create(path, file_text))
 
     def str_replace(self, path: str, old_str: str, new_str: str = "") -> str:
         """Replace a text that stands in a file exactly once, and return the lines around it.
@@ -104,7 +106,7 @@ class FileMemory:
             MemoryNotFoundError: there is no such file.
             InvalidInputError: the text does not stand in it, or more than once.
         """
-        return self._command(file_memory.str_replace(path, old_str, new_str))
+        return self._command(inputs.str_replace(path, old_str, new_str))
 
     def insert(self, path: str, insert_line: int, insert_text: str) -> str:
         """Put text behind a line of a file; 0 puts it before the first.
@@ -113,7 +115,7 @@ class FileMemory:
             MemoryNotFoundError: there is no such file.
             InvalidInputError: it has no such line.
         """
-        return self._command(file_memory.insert(path, insert_line, insert_text))
+        return self._command(inputs.insert(path, insert_line, insert_text))
 
     def delete(self, path: str) -> str:
         """Remove a file, or a directory with all that is in it. Versions stay for the record, until they are erased.
@@ -121,7 +123,7 @@ class FileMemory:
         Raises:
             MemoryNotFoundError: there is nothing at this path.
         """
-        return self._command(file_memory.delete(path))
+        return self._command(inputs.delete(path))
 
     def rename(self, old_path: str, new_path: str) -> str:
         """Move a file, or a directory with all that is in it.
@@ -130,7 +132,7 @@ class FileMemory:
             MemoryNotFoundError: there is nothing at the old path.
             ConflictError: there is something at the new path, or a file above it.
         """
-        return self._command(file_memory.rename(old_path, new_path))
+        return self._command(inputs.rename(old_path, new_path))
 
     def _command(self, command: Command) -> str:
         try:
@@ -143,14 +145,14 @@ class FileMemory:
             found = self._storage.run(files.read(self._owner, self._namespace, command.parts))
             outcome = command.on(found)
             if self._guard.yields(files.WRITTEN_BY):
-                file_memory.check_may_change(found, outcome.changes, above(files.WRITTEN_BY))
+                check_may_change(found, outcome.changes, above(files.WRITTEN_BY))
             if not outcome.changes:
                 return outcome.answer
             checked = self._guard.changes(self._owner, self._namespace, outcome.changes)
             held = [(change, reason) for change, reason in checked if reason is not None]
             if held:
                 self._hold(held)
-                return file_memory.HELD_BACK
+                return HELD_BACK
             changes = [change for change, _ in checked]
             embedded = self._embeddings.embed_all([files.search_text(change) for change in changes])
             write = files.write(self._owner, self._namespace, changes, embedded, command.parts)
@@ -160,7 +162,7 @@ class FileMemory:
                 continue
             if done:
                 is_redacted = changes != list(outcome.changes)
-                return outcome.answer + (file_memory.REDACTED if is_redacted else "")
+                return outcome.answer + (REDACTED if is_redacted else "")
         raise ConflictError("these files are being changed by others all the time: view them again, then retry")
 
     def _hold(self, held: Sequence[tuple[Change, str]]) -> None:

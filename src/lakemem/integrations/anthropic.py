@@ -9,7 +9,7 @@ from lakemem._async.scoped import AsyncScopedMemory
 from lakemem._sync.files import FileMemory
 from lakemem._sync.scoped import ScopedMemory
 from lakemem.errors import ConfigurationError, MissingExtraError
-from lakemem.file_memory import FileAnswer
+from lakemem.file_memory.answers import FileAnswer
 
 try:
     from anthropic.lib.tools import BetaAbstractMemoryTool, BetaAsyncAbstractMemoryTool, ToolError

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from lakemem.errors import InvalidInputError
-from lakemem.file_memory import Change, File, Files, Part
+from lakemem.file_memory.files import Change, File, Files, Part
 from lakemem.file_paths import is_key
 from lakemem.guarding import Redact
 from lakemem.memory_types import ProposedWrite, Trust

@@ -1,20 +1,17 @@
-"""The commands of Anthropic's memory tool, type ``memory_20250818``: what each does to the files, and what a model is
-told. Pure.
-
-The answers are those that the models know, also where a command is refused.
-Source: https://docs.claude.com/en/docs/agents-and-tools/tool-use/memory-tool
-"""
+"""What each command does to the files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from lakemem.errors import ConflictError, InvalidInputError, LakememError, MemoryNotFoundError
-from lakemem.fencing import as_stored, shown
-from lakemem.file_paths import ROOT, Place, place_of
-from lakemem.memory_types import Trust
+from lakemem.errors import InvalidInputError
+from lakemem.fencing import as_stored
+from lakemem.file_memory.answers import Outcome, Refusal, invalid, missing, taken
+from lakemem.file_memory.display import numbered, readable_size, snippet
+from lakemem.file_memory.files import Change, File, Files, Part
+from lakemem.file_paths import ROOT, Place
 from lakemem.validation import check_identifier
 
 MAX_LINES = 999_999
@@ -25,108 +22,6 @@ MAX_SHOWN = 50_000
 """Characters of a file that one view shows: what is stored may be a megabyte, and a model would have to read it all."""
 MAX_ENTRIES = 1_000
 """Of a listing."""
-
-HELD_BACK = "This was not stored: it is held back until a person has looked at it. Go on without it."
-REDACTED = "\n(A part of it was taken out before it was stored: view the file.)"
-
-_BEFORE_ANY_CHARACTER = "\x01"
-_PAST_ANY_CHARACTER = "\U0010ffff" * 151
-
-
-class Refusal(Exception):
-    """A command that cannot be carried out.
-
-    Attributes:
-        answer: what the model is told.
-        error: what a program gets; unlike the answer it quotes no text.
-    """
-
-    def __init__(self, answer: str, error: LakememError) -> None:
-        super().__init__(str(error))
-        self.answer = answer
-        self.error = error
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file as it was read.
-
-    Attributes:
-        version: that of its memory.
-        size: bytes of its text.
-        text: None where it was not asked for.
-        trust: who says what stands in it.
-    """
-
-    version: int
-    size: int
-    text: str | None = field(default=None, repr=False)
-    trust: Trust = "unknown"
-
-
-Files: TypeAlias = Mapping[str, File]
-"""By their keys."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A range of keys, from `low` to before `high`; `with_text` where the texts of their files are needed."""
-
-    low: str
-    high: str
-    with_text: bool = False
-
-    @classmethod
-    def at(cls, key: str, *, with_text: bool = False) -> Part:
-        # No key has a control character, so none but this one is in between.
-        return cls(key, key + _BEFORE_ANY_CHARACTER, with_text)
-
-    @classmethod
-    def beneath(cls, place: Place, *, with_text: bool = False) -> Part:
-        return cls(place.beneath, place.beneath + _PAST_ANY_CHARACTER, with_text)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A new version of a file, or its end.
-
-    Attributes:
-        key: that of the file.
-        version: the version it has now; None where there is no such file.
-        text: its new text; None where there is no such file any more.
-        origin: the key of the file that it goes on from; None for one that begins anew.
-    """
-
-    key: str
-    version: int | None
-    text: str | None = field(default=None, repr=False)
-    origin: str | None = None
-
-    @property
-    def is_move(self) -> bool:
-        """Whether it brings a text that stood elsewhere."""
-        return self.origin not in (None, self.key)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the model is told, once the changes are made."""
-
-    answer: str = field(repr=False)
-    changes: Sequence[Change] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FileAnswer:
-    """What a model is told.
-
-    Attributes:
-        text: in the words that models know from the memory tool.
-        is_error: whether the command was refused, or failed.
-    """
-
-    text: str = field(repr=False)
-    is_error: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +42,12 @@ class View:
             return Outcome(self._numbered(file.text or ""))
         if files or self.place.is_root:
             return Outcome(self._listing(files))
-        raise _missing(f"The path {self.place.path} does not exist. Please provide a valid path.")
+        raise missing(f"The path {self.place.path} does not exist. Please provide a valid path.")
 
     def _numbered(self, text: str) -> str:
         lines = text.split("\n")
         if len(lines) > MAX_LINES:
-            raise _invalid(f"File {self.place.path} exceeds maximum line limit of 999,999 lines.")
+            raise invalid(f"File {self.place.path} exceeds maximum line limit of 999,999 lines.")
         first, last = _checked_range(self.view_range, len(lines))
         content = numbered(lines[first - 1 : last], first)
         if len(content) > MAX_SHOWN:
@@ -239,7 +134,7 @@ class StrReplace:
         after = before[:start] + new_str + before[start + len(old_str) :]
         answer = (
             "The memory file has been edited. Here is the snippet showing the change (with line numbers):\n"
-            + _snippet(after, after.count("\n", 0, start))
+            + snippet(after, after.count("\n", 0, start))
         )
         return Outcome(answer, [Change(self.place.key, file.version, after, self.place.key)])
 
@@ -263,7 +158,7 @@ class Insert:
         if not lines[-1]:
             lines.pop()
         if not 0 <= self.insert_line <= len(lines):
-            raise _invalid(
+            raise invalid(
                 f"Error: Invalid `insert_line` parameter: {self.insert_line}. "
                 f"It should be within the range of lines of the file: [0, {len(lines)}]"
             )
@@ -305,7 +200,7 @@ class Rename:
     def on(self, files: Files) -> Outcome:
         moved = _there(self.old, files)
         if self.new.key.startswith(self.old.beneath):
-            raise _invalid(f"Error: {self.old.path} cannot be moved into itself")
+            raise invalid(f"Error: {self.old.path} cannot be moved into itself")
         _check_free(self.new, files, f"Error: The destination {self.new.path} already exists")
         changes = []
         for key, file in moved.items():
@@ -317,78 +212,6 @@ class Rename:
 Command: TypeAlias = View | Create | StrReplace | Insert | Delete | Rename
 
 
-def view(path: str, view_range: Sequence[int] | None = None) -> View:
-    if view_range is not None and not _is_range(view_range):
-        raise InvalidInputError("view_range must be two whole numbers: the first line and the last, -1 for the end")
-    return View(place_of(path), view_range)
-
-
-def create(path: str, file_text: str) -> Create:
-    return Create(place_of(path, of_file=True), _text("file_text", file_text))
-
-
-def str_replace(path: str, old_str: str, new_str: str = "") -> StrReplace:
-    if not _text("old_str", old_str):
-        raise InvalidInputError("old_str must not be empty")
-    return StrReplace(place_of(path), old_str, _text("new_str", new_str))
-
-
-def insert(path: str, insert_line: int, insert_text: str) -> Insert:
-    if isinstance(insert_line, bool) or not isinstance(insert_line, int):
-        raise InvalidInputError(f"insert_line must be a whole number, not {type(insert_line).__name__}")
-    return Insert(place_of(path), insert_line, _text("insert_text", insert_text))
-
-
-def delete(path: str) -> Delete:
-    return Delete(_not_root(place_of(path), "deleted"))
-
-
-def rename(old_path: str, new_path: str) -> Rename:
-    return Rename(_not_root(place_of(old_path, "old_path"), "renamed"), place_of(new_path, "new_path"))
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """What a command takes of a model's input."""
-
-    make: Callable[..., Command]
-    required: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-
-
-SIGNATURES: Mapping[str, Signature] = {
-    "view": Signature(view, ("path",), ("view_range",)),
-    "create": Signature(create, ("path", "file_text")),
-    "str_replace": Signature(str_replace, ("path", "old_str"), ("new_str",)),
-    "insert": Signature(insert, ("path", "insert_line", "insert_text")),
-    "delete": Signature(delete, ("path",)),
-    "rename": Signature(rename, ("old_path", "new_path")),
-}
-
-
-def command_of(given: object) -> Command:
-    """Return the command that a model's input asks for. What it gives beyond that, or as null, does not count.
-
-    Raises:
-        InvalidInputError: it is none. The message is meant for the model.
-    """
-    if not isinstance(given, Mapping):
-        raise InvalidInputError("the memory tool takes a JSON object")
-    name = given.get("command")
-    signature = SIGNATURES.get(name) if isinstance(name, str) else None
-    if signature is None:
-        raise InvalidInputError(f"command must be one of: {', '.join(SIGNATURES)}")
-    arguments: dict[str, Any] = {
-        argument: given[argument]
-        for argument in (*signature.required, *signature.optional)
-        if given.get(argument) is not None
-    }
-    missing = [argument for argument in signature.required if argument not in arguments]
-    if missing:
-        raise InvalidInputError(f"{name} needs {' and '.join(missing)}")
-    return signature.make(**arguments)
-
-
 def check_may_change(files: Files, changes: Sequence[Change], more_trusted: Sequence[str]) -> None:
     """Refuse a new text for a file that somebody has written who counts for more.
 
@@ -398,33 +221,7 @@ def check_may_change(files: Files, changes: Sequence[Change], more_trusted: Sequ
     for change in changes:
         file = files.get(change.key)
         if change.text is not None and file is not None and file.trust in more_trusted:
-            raise _invalid(f"Error: {ROOT}/{change.key} holds what the user said: write to another file")
-
-
-def numbered(lines: Sequence[str], first: int) -> str:
-    """Lines as a model is shown them: nothing in one can pass for another line, or for the end of the answer."""
-    return "\n".join(f"{number:6}\t{_shown_line(line)}" for number, line in enumerate(lines, first))
-
-
-def _shown_line(line: str) -> str:
-    # The carriage return of a line's end ends nothing else.
-    return f"{shown(line[:-1])}\r" if line.endswith("\r") else shown(line)
-
-
-def readable_size(size: int) -> str:
-    """Bytes as ``du -h`` shows them."""
-    if size < 1024:
-        return f"{size}B"
-    number, unit = size / 1024, "K"
-    if number >= 1024:
-        number, unit = number / 1024, "M"
-    return f"{number:.1f}{unit}"
-
-
-def _snippet(text: str, line: int) -> str:
-    lines = text.split("\n")
-    first = max(0, line - 2)
-    return numbered(lines[first : line + 3], first + 1)
+            raise invalid(f"Error: {ROOT}/{change.key} holds what the user said: write to another file")
 
 
 def _occurrences(text: str, wanted: str) -> Iterator[int]:
@@ -442,7 +239,7 @@ def _above(place: Place) -> list[Part]:
 def _file(place: Place, files: Files, answer: str) -> File:
     file = files.get(place.key)
     if file is None:
-        raise _missing(answer)
+        raise missing(answer)
     return file
 
 
@@ -450,9 +247,9 @@ def _there(place: Place, files: Files) -> dict[str, File]:
     """The file at a place, or the files in a directory."""
     there = {key: file for key, file in files.items() if key == place.key or key.startswith(place.beneath)}
     if not there:
-        raise _missing(f"Error: The path {place.path} does not exist")
+        raise missing(f"Error: The path {place.path} does not exist")
     if len(there) > MAX_FILES_AT_ONCE:
-        raise _invalid(
+        raise invalid(
             f"Error: {place.path} has more than {MAX_FILES_AT_ONCE} files: take the directories in it one by one"
         )
     return there
@@ -461,11 +258,11 @@ def _there(place: Place, files: Files) -> dict[str, File]:
 def _check_free(place: Place, files: Files, answer: str) -> None:
     """Refuse a place at which something is, or above which a file is."""
     if place.is_root or any(key == place.key or key.startswith(place.beneath) for key in files):
-        raise _taken(answer)
+        raise taken(answer)
     for folder in place.folders:
         if folder in files:
             answer = f"Error: {ROOT}/{folder} is a file, not a directory"
-            raise _taken(answer)
+            raise taken(answer)
 
 
 def _checked_range(view_range: Sequence[int] | None, lines: int) -> tuple[int, int]:
@@ -474,45 +271,8 @@ def _checked_range(view_range: Sequence[int] | None, lines: int) -> tuple[int, i
     first, last = view_range
     end = lines if last == -1 else min(last, lines)
     if not 1 <= first <= end:
-        raise _invalid(
+        raise invalid(
             f"Error: Invalid `view_range` parameter: [{first}, {last}]. "
             f"It should be within the range of lines of the file: [1, {lines}]"
         )
     return first, end
-
-
-def _is_range(given: object) -> bool:
-    return (
-        isinstance(given, list | tuple)
-        and len(given) == 2
-        and all(isinstance(line, int) and not isinstance(line, bool) for line in given)
-    )
-
-
-def _text(name: str, given: object) -> str:
-    if not isinstance(given, str):
-        raise InvalidInputError(f"{name} must be a string, not {type(given).__name__}")
-    return given
-
-
-def _not_root(place: Place, done: str) -> Place:
-    if place.is_root:
-        raise InvalidInputError(f"the directory {ROOT} itself cannot be {done}")
-    return place
-
-
-def _missing(answer: str) -> Refusal:
-    return Refusal(answer, MemoryNotFoundError(_said(answer)))
-
-
-def _taken(answer: str) -> Refusal:
-    return Refusal(answer, ConflictError(_said(answer)))
-
-
-def _invalid(answer: str) -> Refusal:
-    return Refusal(answer, InvalidInputError(_said(answer)))
-
-
-def _said(answer: str) -> str:
-    """An answer that quotes no text, as the message of an error."""
-    return answer.removeprefix("Error: ")
