@@ -27,6 +27,7 @@ from lakemem import (
     StorageUnavailableError,
 )
 from lakemem.operations.runs import lock_of
+from lakemem.running import execution
 from lakemem.running import runner as runner_module
 from tests.conftest import connect
 from tests.faults import proxy as faults
@@ -248,7 +249,7 @@ async def test_a_run_is_cancelled_while_its_handler_works(alice: AsyncScopedMemo
 async def test_a_handler_that_does_not_hear_is_left_to_itself(
     alice: AsyncScopedMemory, run_with: RunWith, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner_module, "GRACE", 0.2)
+    monkeypatch.setattr(execution, "GRACE", 0.2)
     begun, may_end = asyncio.Event(), asyncio.Event()
     fenced: list[bool] = []
 

@@ -7,30 +7,24 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
 
 from lakemem._async.memory import AsyncMemory
-from lakemem.attempts import CurrentAttempt, begin
-from lakemem.errors import ConfigurationError, InvalidInputError, LeaseLostError, RunError
+from lakemem.errors import ConfigurationError, InvalidInputError
 from lakemem.operations import running
-from lakemem.operations.running import Claimed, Ending, Position
-from lakemem.operations.runs import check_attempts, mark_of
+from lakemem.operations.running import Claimed, Position
+from lakemem.operations.runs import check_attempts
 from lakemem.pulse import Beat, Leases, Search
 from lakemem.resilience import OUTAGES
-from lakemem.run_types import Run, RunFailure
+from lakemem.run_types import Run
 from lakemem.running.appending import Appender, Journal
-from lakemem.running.attempt import Attempt, Handler
+from lakemem.running.attempt import Handler
+from lakemem.running.execution import Execution
 from lakemem.validation import check_count, check_seconds
 from lakemem.waiting import monotonic
 
 logger = logging.getLogger("lakemem")
 
-Reason: TypeAlias = Literal["cancelled", "timeout", "lost", "released"]
-"""Why a handler is to end before its end."""
-
 MAX_DELAY = 0.025
-GRACE = 5.0
-"""Seconds that a handler which was cancelled has for its own affairs."""
 CAUTION = 3.0
 """Seconds after it has connected in which a worker takes nothing over: after a restart of Postgres, all locks are gone
 at once, and those who held them come back just as this one does."""
@@ -120,7 +114,7 @@ class AsyncRunner:
             beaten=self._on_loop(self._beaten),
             is_alive=self._is_alive,
         )
-        self._executions: dict[tuple[str, str], _Execution] = {}
+        self._executions: dict[tuple[str, str], Execution] = {}
         self._works: set[asyncio.Task[None]] = set()
         self._claiming = 0
         self._barren: dict[str, float] = {}
@@ -326,7 +320,7 @@ class AsyncRunner:
         run = claimed.run
         key = (run.owner, run.run_id)
         position = Position(owner=run.owner, run_id=run.run_id, attempt=run.attempt, last_sequence=run.last_sequence)
-        execution = _Execution(self._memory, self._handler, claimed, Journal(position), self._appender)
+        execution = Execution(self._memory, self._handler, claimed, Journal(position), self._appender)
         execution.max_attempts, execution.pause = self._max_attempts, self._pause
         self._executions[key] = execution
         self._leases.attempts[key] = run.attempt
@@ -336,7 +330,7 @@ class AsyncRunner:
         work.add_done_callback(self._works.discard)
         return execution.journal
 
-    async def _work(self, key: tuple[str, str], execution: _Execution) -> None:
+    async def _work(self, key: tuple[str, str], execution: Execution) -> None:
         try:
             await execution.run()
         finally:
@@ -345,98 +339,3 @@ class AsyncRunner:
                 self._leases.attempts.pop(key, None)
             self._barren.pop(key[0], None)
             self._bell.set()
-
-
-class _Execution:
-    """One attempt: the handler, and what ends it before its end."""
-
-    max_attempts = 1
-    pause = 0.0
-
-    def __init__(
-        self, memory: AsyncMemory, handler: Handler, claimed: Claimed, journal: Journal, appender: Appender
-    ) -> None:
-        self._memory = memory
-        self._handler = handler
-        self._remaining = claimed.remaining
-        self._appender = appender
-        self._attempt = Attempt(memory, claimed.run, journal, appender)
-        self._task: asyncio.Task[None] | None = None
-        self._reason: Reason | None = None
-        self._grace = GRACE
-        self._stopped = asyncio.Event()
-        self.journal = journal
-        self.mark = mark_of(claimed.run.run_id)
-
-    def stop(self, reason: Reason, *, grace: float = GRACE) -> None:
-        """Let the handler end, for the first reason that is given."""
-        if self._reason is None:
-            self._reason = reason
-        if reason == "lost":
-            self._reason = reason
-            self.journal.is_lost = True
-            self.journal.ring()
-        self._grace = min(self._grace, grace)
-        self._attempt.cancelled.set()
-        self._stopped.set()
-
-    async def run(self) -> None:
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(max(0.0, self._remaining), self.stop, "timeout")
-        self._task = task = loop.create_task(self._handle(), name=f"lakemem {self._attempt.run.run_id}")
-        watch = loop.create_task(self._watch_cancelling())
-        try:
-            stopped = loop.create_task(self._stopped.wait())
-            await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
-            stopped.cancel()
-            for _ in range(2):
-                # Twice: what it awaits may lose the first (Python 3.11).
-                if not task.done():
-                    task.cancel()
-                    await asyncio.wait([task], timeout=self._grace / 2)
-            if not task.done():
-                logger.warning("a handler goes on although its run was %s: it is left to itself", self._reason)
-        finally:
-            timer.cancel()
-            watch.cancel()
-            if not task.done():
-                task.cancel()
-        await self._conclude(task)
-
-    async def _handle(self) -> None:
-        run = self._attempt.run
-        begin(CurrentAttempt(self._memory.target, self._memory.schema, run.owner, run.run_id, run.attempt))
-        await self._handler(self._attempt)
-
-    async def _watch_cancelling(self) -> None:
-        await self.journal.cancel_requested.wait()
-        self.stop("cancelled")
-
-    async def _conclude(self, task: asyncio.Task[None]) -> None:
-        ending = self._ending(task)
-        if ending is not None and not self.journal.is_lost:
-            await self._appender.conclude(self.journal, ending)
-
-    def _ending(self, task: asyncio.Task[None]) -> Ending | None:
-        """How the run goes on. What the handler has said itself counts first."""
-        error = None if not task.done() or task.cancelled() else task.exception()
-        if self.journal.ending is not None:
-            return self.journal.ending
-        if self._reason == "lost" or isinstance(error, LeaseLostError):
-            return None
-        if self._reason == "timeout":
-            return Ending(outcome="failed", failure=RunFailure("timeout", "the run took longer than its timeout"))
-        if self._reason is not None:
-            return Ending(outcome=self._reason)
-        if isinstance(error, RunError):
-            return Ending(outcome="failed", failure=RunFailure(error.code, str(error)))
-        if error is None and not task.cancelled():
-            return Ending(outcome="completed")
-        name = "CancelledError" if error is None else type(error).__name__
-        logger.warning("attempt %d at a run failed (%s)", self._attempt.number, name, exc_info=error)
-        return Ending(
-            outcome="erred",
-            failure=RunFailure("handler_failed", f"the agent failed ({name})"),
-            max_attempts=self.max_attempts,
-            pause=self.pause,
-        )
