@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from lakemem.operations import Operation, Rows, archive_work, drafting, memories, together
-from lakemem.operations.archive_lines import BATCH_BYTES, ITEM, MEMORY, THREAD, Check, Row
+from lakemem.operations.archive_fields import ITEM, MEMORY, THREAD, Check
+from lakemem.operations.archive_lines import BATCH_BYTES, Row
 from lakemem.work_types import Imported
 
 EXPORTED_AT_ONCE = 1000
