@@ -17,6 +17,7 @@ from recall.embeddings import CachedEmbedder
 from recall.quality_cases import Quality, asked, recalls_of
 
 from lakemem import Lakebase
+from lakemem.integrations.embedders import LocalEmbedder
 from lakemem.operations.recall import PROBES
 from lakemem.testing import DatabaseFactory
 from tests.support.rows import Rows
@@ -25,9 +26,14 @@ CATEGORIES = {"single-hop", "multi-hop", "temporal", "preference"}
 
 
 @pytest.fixture(scope="module")
-def quality(databases: DatabaseFactory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quality]:
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> CachedEmbedder:
+    # One thread: several wait for each other at full speed, and take the time of the tests beside.
+    return CachedEmbedder(LocalEmbedder(threads=1), tmp_path_factory.mktemp("vectors") / "vectors.sqlite")
+
+
+@pytest.fixture(scope="module")
+def quality(databases: DatabaseFactory, embedder: CachedEmbedder) -> Iterator[Quality]:
     corpus = read_jsonl(OWN)
-    embedder = CachedEmbedder(path=tmp_path_factory.mktemp("vectors") / "vectors.sqlite")
     with database(databases) as target:
         yield asyncio.run(asked(target, corpus, embedder))
 
@@ -55,9 +61,9 @@ def test_no_kind_of_question_pays_for_another(quality: Quality, category: str) -
     assert quality.average("ours", 10, category) >= quality.average("cosine", 10, category)
 
 
-async def recall_with_indexes(target: Lakebase) -> float:
+async def recall_with_indexes(target: Lakebase, embedder: CachedEmbedder) -> float:
     """The share of what answers need among the first ten, where each scope has an index of which half is looked at."""
-    corpus, embedder = read_jsonl(OWN), CachedEmbedder()
+    corpus = read_jsonl(OWN)
     async with stores.ours(target, embedder) as memory:
         await stores.save_turns(memory, corpus.turns)
         for scope in corpus.by_scope:
@@ -74,13 +80,13 @@ async def recall_with_indexes(target: Lakebase) -> float:
 
 
 def test_next_to_nothing_is_lost_by_an_index(
-    quality: Quality, databases: DatabaseFactory, monkeypatch: pytest.MonkeyPatch
+    quality: Quality, databases: DatabaseFactory, embedder: CachedEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("lakemem.operations.recall", "lakemem.large_scopes", "lakemem._async.jobs"):
         monkeypatch.setattr(f"{module}.LARGE", 20)
     monkeypatch.setitem(PROBES, "search", 5)
     with database(databases) as target:
-        found = asyncio.run(recall_with_indexes(target))
+        found = asyncio.run(recall_with_indexes(target, embedder))
     assert found >= quality.average("ours", 10) - 0.02
 
 
