@@ -9,11 +9,9 @@ from __future__ import annotations
 import hmac
 import json
 import os
-import threading
 import uuid
 from base64 import b64decode, b64encode
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeAlias
@@ -304,50 +302,6 @@ class Opener:
                 "run `lakemem keys encrypt`"
             )
         return text
-
-
-class KeyRing:
-    """The data keys that a process keeps for a while.
-
-    Args:
-        size: owners, at the most.
-        seconds: for which they are kept.
-        clock: seconds that never go back.
-    """
-
-    def __init__(self, size: int, seconds: float, clock: Callable[[], float]) -> None:
-        self._size = size
-        self._seconds = seconds
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[str, tuple[OwnerKeys, float]] = OrderedDict()
-
-    def get(self, owner: str) -> OwnerKeys | None:
-        with self._lock:
-            found = self._kept.get(owner)
-            if found is None:
-                return None
-            keys, until = found
-            if self._clock() >= until:
-                del self._kept[owner]
-                return None
-            self._kept.move_to_end(owner)
-            return keys
-
-    def put(self, keys: OwnerKeys, asked_at: float) -> None:
-        """Keep keys that were asked for at this moment of the clock."""
-        with self._lock:
-            self._kept[keys.owner] = (keys, asked_at + self._seconds)
-            self._kept.move_to_end(keys.owner)
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
-
-    def forget_owner(self, owner: str) -> None:
-        with self._lock:
-            self._kept.pop(owner, None)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self._kept)} owners>"
 
 
 def key_id_of(sealed: bytes) -> uuid.UUID | None:

@@ -12,8 +12,9 @@ from typing import Any, TypeVar, cast
 from lakemem import caches
 from lakemem._sync.database import Storage
 from lakemem._sync.wrapping import WrappedStorage
-from lakemem.encryption import Cipher, DataKey, Encryption, KeyRing, Opener, OwnerKeys, UnknownKeyError
+from lakemem.encryption import Cipher, DataKey, Encryption, Opener, OwnerKeys, UnknownKeyError
 from lakemem.errors import DataKeyRetiredError, EncryptionError, LakememError, StorageUnavailableError
+from lakemem.key_ring import KeyRing
 from lakemem.operations import Operation, Rows, keys, resealing, together
 from lakemem.operations.keys import WrappedKey
 from lakemem.operations.resealing import Table
