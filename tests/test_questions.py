@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakemem.embedding import blended
 from lakemem.questions import MAX_OWNERS, MAX_WORDS, MAX_WORDS_OF_OWNER, CommonWords, names_in, words_of
 
 
@@ -72,11 +68,3 @@ def test_any_text_has_words_that_stand_in_it(text: str) -> None:
     assert all(name == name.lower() for name in names_in(words))
     kept = CommonWords().without("ada", words)
     assert kept is None or 0 < len(kept.split()) < len(" ".join(words).split())
-
-
-def test_the_blend_of_two_vectors_lies_half_way() -> None:
-    assert json.loads(blended("[1,0]", "[0,1]") or "") == pytest.approx([2**-0.5, 2**-0.5], abs=1e-3)
-    assert json.loads(blended("[0,1]", "[0,1]") or "") == [0, 1]
-    assert blended("[1,0]", "[-1,0]") is None
-    with pytest.raises(ValueError, match="argument 2 is longer"):
-        blended("[1]", "[1,0]")

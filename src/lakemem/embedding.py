@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 from collections import OrderedDict
@@ -44,12 +43,6 @@ class CallableEmbedder:
     def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Return what the function returns: one vector a text."""
         return self._function(list(texts))
-
-
-def blended(first: str, second: str) -> str | None:
-    """Return the unit vector half-way between two, all in pgvector's text form; None where they are opposite."""
-    numbers = [a + b for a, b in zip(json.loads(first), json.loads(second), strict=True)]
-    return _unit_text(numbers)
 
 
 def _unit_text(numbers: Sequence[float]) -> str | None:
@@ -97,6 +90,11 @@ class CheckedEmbedder:
             known.update(zip(batch, self._embed_batch(batch), strict=True))
         self._remember(known)
         return [known[text] for text in texts]
+
+    def remembered(self, texts: Sequence[str]) -> list[str | None] | None:
+        """The same of texts that were all embedded before, and are still known; None where one has to be asked for."""
+        found = [self._lookup(text) for text in texts]
+        return [vector for (vector,) in found] if all(found) else None
 
     def forget_owner(self, owner: str) -> None:
         """Drop all texts: whose they are is not known."""

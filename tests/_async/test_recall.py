@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lakemem import AsyncMemory, AsyncScopedMemory, Hit, InvalidInputError, Lakebase, Ranking
+from lakemem.operations import recall
 from lakemem.testing import DatabaseFactory
 from tests.support.embedders import TopicEmbedder
 
@@ -372,3 +373,29 @@ async def test_bad_arguments_are_refused_before_anything_is_asked(
     ):  # fmt: skip
         with pytest.raises(InvalidInputError):
             await user.search("dog", **options)  # type: ignore[arg-type]
+
+
+async def test_the_dense_arm_compares_with_what_lies_half_way_to_the_question_without_its_common_words(
+    embedding: AsyncMemory, embedder: TopicEmbedder, user: AsyncScopedMemory
+) -> None:
+    for topics in ("dog", "train", "dog train"):
+        await user.save(topics, topics)
+    dogs, trains, opposite = "[1,0,0,0]", "[0,0,1,0]", "[-1,0,0,0]"
+    for reduced, nearest in ((None, "dog"), (dogs, "dog"), (trains, "dog train"), (opposite, "dog")):
+        asked = recall.question("x", whole=dogs, reduced=reduced)
+        [found] = await embedding._storage.run(recall.search(user.owner, [asked], model=f"{embedder.model}/4"))
+        assert found.hits[0].key == nearest
+        assert found.hits[0].dense == 1
+        # What is told of each hit is how similar it is to the whole question.
+        similar = {hit.key: hit.similarity for hit in found.hits}
+        assert similar["dog"] > similar["dog train"] > similar["train"] == pytest.approx(0, abs=0.01)
+
+
+async def test_what_was_embedded_before_is_not_asked_for_again(
+    user: AsyncScopedMemory, embedder: TopicEmbedder
+) -> None:
+    await user.save("pet", "a dog")
+    first = await user.search("which puppy")
+    asked = list(embedder.texts)
+    assert await user.search("which puppy") == first
+    assert embedder.texts == asked

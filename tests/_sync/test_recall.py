@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lakemem import Hit, InvalidInputError, Lakebase, Memory, Ranking, ScopedMemory
+from lakemem.operations import recall
 from lakemem.testing import DatabaseFactory
 from tests.support.embedders import TopicEmbedder
 
@@ -369,3 +370,27 @@ def test_bad_arguments_are_refused_before_anything_is_asked(user: ScopedMemory, 
     ):  # fmt: skip
         with pytest.raises(InvalidInputError):
             user.search("dog", **options)  # type: ignore[arg-type]
+
+
+def test_the_dense_arm_compares_with_what_lies_half_way_to_the_question_without_its_common_words(
+    embedding: Memory, embedder: TopicEmbedder, user: ScopedMemory
+) -> None:
+    for topics in ("dog", "train", "dog train"):
+        user.save(topics, topics)
+    dogs, trains, opposite = "[1,0,0,0]", "[0,0,1,0]", "[-1,0,0,0]"
+    for reduced, nearest in ((None, "dog"), (dogs, "dog"), (trains, "dog train"), (opposite, "dog")):
+        asked = recall.question("x", whole=dogs, reduced=reduced)
+        [found] = embedding._storage.run(recall.search(user.owner, [asked], model=f"{embedder.model}/4"))
+        assert found.hits[0].key == nearest
+        assert found.hits[0].dense == 1
+        # What is told of each hit is how similar it is to the whole question.
+        similar = {hit.key: hit.similarity for hit in found.hits}
+        assert similar["dog"] > similar["dog train"] > similar["train"] == pytest.approx(0, abs=0.01)
+
+
+def test_what_was_embedded_before_is_not_asked_for_again(user: ScopedMemory, embedder: TopicEmbedder) -> None:
+    user.save("pet", "a dog")
+    first = user.search("which puppy")
+    asked = list(embedder.texts)
+    assert user.search("which puppy") == first
+    assert embedder.texts == asked

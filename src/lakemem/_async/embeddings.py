@@ -54,12 +54,14 @@ class AsyncEmbeddings:
         wanted = list(dict.fromkeys(text for text in texts if text is not None))
         if embedder is None or not wanted:
             return [Embedded()] * len(texts)
-        try:
-            vectors = await acall_blocking(lambda: embedder.embed(wanted), deadline=self._deadline)
-        except (EmbedderUnavailableError, TimeoutError) as error:
-            self._note(failing=True, detail=str(error) or f"no answer within {self._deadline:g} s")
-            return [Embedded(is_late=text is not None and bool(text.strip())) for text in texts]
-        self._note(failing=False)
+        vectors = embedder.remembered(wanted)
+        if vectors is None:
+            try:
+                vectors = await acall_blocking(lambda: embedder.embed(wanted), deadline=self._deadline)
+            except (EmbedderUnavailableError, TimeoutError) as error:
+                self._note(failing=True, detail=str(error) or f"no answer within {self._deadline:g} s")
+                return [Embedded(is_late=text is not None and bool(text.strip())) for text in texts]
+            self._note(failing=False)
         found: dict[str | None, Embedded] = {
             text: Embedded.of(vector, embedder.model) for text, vector in zip(wanted, vectors, strict=True)
         }

@@ -11,7 +11,6 @@ from lakemem import recalling
 from lakemem._async.database import AsyncStorage
 from lakemem._async.embeddings import AsyncEmbeddings
 from lakemem.dates import mentioned_periods
-from lakemem.embedding import blended
 from lakemem.errors import LakememError
 from lakemem.memory_types import Hit, MemoryKind, Trust
 from lakemem.operations import indexing, recall
@@ -239,12 +238,11 @@ class AsyncRecall:
         now = datetime.now(UTC) if asked_at is None else asked_at
         questions = []
         for query, whole, part in zip(queries, vectors, vectors[len(queries) :], strict=False):
-            both = whole.vector is not None and part.vector is not None
             questions.append(
                 recall.question(
                     query,
                     whole=whole.vector,
-                    dense=blended(whole.vector or "", part.vector or "") if both else None,
+                    reduced=part.vector,
                     periods=mentioned_periods(query, now) if ranking.period else (),
                 )
             )

@@ -48,7 +48,8 @@ class Question:
 
     Attributes:
         whole: the vector of the question; None without one.
-        dense: the vector that the dense arm compares with.
+        reduced: the vector of the question without its common words; None without one. The dense arm compares with the
+            vector half-way between the two.
         words: its words, of which the search says which are common.
         names: what in it may stand in the metadata of a memory.
         periods: the periods that it names.
@@ -56,7 +57,7 @@ class Question:
 
     query: str = field(repr=False)
     whole: str | None = field(default=None, repr=False)
-    dense: str | None = field(default=None, repr=False)
+    reduced: str | None = field(default=None, repr=False)
     words: tuple[str, ...] = field(default=(), repr=False)
     names: tuple[str, ...] = field(default=(), repr=False)
     periods: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
@@ -84,14 +85,14 @@ def check_query(query: str) -> str:
 
 
 def question(
-    query: str, *, whole: str | None = None, dense: str | None = None, periods: Sequence[Period] = ()
+    query: str, *, whole: str | None = None, reduced: str | None = None, periods: Sequence[Period] = ()
 ) -> Question:
-    """A question with the vector of it, and the one that the dense arm compares with, if that is another."""
+    """A question with its vector, and that of the question without its common words, if it has any."""
     words = words_of(query)
     return Question(
         query=query,
         whole=whole,
-        dense=whole if dense is None else dense,
+        reduced=reduced,
         words=tuple(words),
         names=tuple(names_in(words)),
         periods=tuple(_period_row(period) for period in periods),
@@ -131,7 +132,7 @@ def search(
         also_read: owners whose memories may be found besides.
         is_indexed: whether to look for candidates in an index; that is right, but slow, where there is none.
     """
-    arms = _arms(ranking, has_vectors=any(question.dense is not None for question in questions))
+    arms = _arms(ranking, has_vectors=any(question.whole is not None for question in questions))
     since, until = _period(between)
     labels = check_namespace(namespace)
     limit = check_limit(limit)
@@ -198,7 +199,7 @@ def _asked(number: int, question: Question) -> dict[str, Any]:
         "number": number,
         "query": question.query,
         "whole": question.whole,
-        "dense": question.dense,
+        "reduced": question.reduced,
         "words": question.words,
         "names": question.names,
         "periods": question.periods,
