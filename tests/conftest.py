@@ -73,6 +73,9 @@ def embedded_server(folder: Path, version: int) -> Iterator[str]:
     with psycopg.connect(dsn, autocommit=True) as connection:
         # Nothing here has to survive a power cut.
         connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("ALTER SYSTEM SET full_page_writes = off")
+        # Nor may it come between a test and its figures.
+        connection.execute("ALTER SYSTEM SET autovacuum = off")
         connection.execute("SELECT pg_reload_conf()")
     yield dsn
     server.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import LiteralString
 
 import psycopg
@@ -11,6 +12,7 @@ from psycopg.conninfo import make_conninfo
 from lakemem import Lakebase, Memory
 from tests.conftest import connect
 from tests.support.databases import SpareDatabases
+from tests.support.rows import Rows
 
 
 @pytest.fixture
@@ -41,6 +43,18 @@ def test_what_comes_back_is_given_out_again_without_its_rows(spare: SpareDatabas
         user = memory.for_user("alice")
         assert (user.items(), user.threads(), user.runs.list()) == ([], [], [])
         assert user.save("colour", "green").version == 1
+    assert Rows(again, "user:alice")("SELECT event_id FROM lakemem.memory_events") == [(1,)]
+    spare.give_back(again)
+
+
+def test_a_table_that_has_grown_is_planned_for_as_an_empty_one(spare: SpareDatabases) -> None:
+    target = spare.take()
+    with Memory(target) as memory:
+        memory.for_user("alice").thread("t").append([{"text": secrets.token_hex(1000)} for _ in range(60)])
+    spare.give_back(target)
+    again = spare.take()
+    with connect(again) as connection:
+        assert connection.execute("SELECT pg_relation_size('lakemem.thread_items')").fetchone() == (0,)
     spare.give_back(again)
 
 

@@ -26,8 +26,8 @@ WRITE = "INSERT INTO notes VALUES ($1::text)"
 
 
 @pytest.fixture
-async def connection(empty_target: Lakebase) -> AsyncIterator[AsyncLogin]:
-    connector = connector_for(empty_target, None)
+async def connection(target: Lakebase) -> AsyncIterator[AsyncLogin]:
+    connector = connector_for(target, None)
     async with await AsyncLogin.connect(connector=connector) as connection:
         await connection.execute("CREATE TEMPORARY TABLE notes (note text CHECK (note <> 'bad'))")
         yield connection

@@ -26,8 +26,8 @@ WRITE = "INSERT INTO notes VALUES ($1::text)"
 
 
 @pytest.fixture
-def connection(empty_target: Lakebase) -> Iterator[Login]:
-    connector = connector_for(empty_target, None)
+def connection(target: Lakebase) -> Iterator[Login]:
+    connector = connector_for(target, None)
     with Login.connect(connector=connector) as connection:
         connection.execute("CREATE TEMPORARY TABLE notes (note text CHECK (note <> 'bad'))")
         yield connection
