@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy
@@ -28,6 +28,7 @@ OURS = {
     "owner": "text", "key": "text", "namespace": "text[]", "version": "int8", "valid_from": "timestamptz",
     "occurred_at": "timestamptz", "thread_id": "text", "position": "int8", "metadata": "jsonb", "value": "json",
     "text": "text", "content_hash": "bytea", "embedding_model": "text", "embedding": "halfvec",
+    "stored_at": "timestamptz",
 }  # fmt: skip
 STORE = {"prefix": "text", "key": "text", "value": "jsonb"}
 STORE_VECTORS = {"prefix": "text", "key": "text", "field_name": "text", "embedding": "vector"}
@@ -42,6 +43,8 @@ GRANT SELECT ON floor_memories TO PUBLIC;
 HNSW = "store_vectors_embedding_idx"
 MEMORY = "1GB"
 """To build the index of the peer in."""
+SINCE = timedelta(minutes=1)
+"""How long ago ours were stored: an index takes up what has been there for some seconds."""
 
 
 def load_ours(server: Server, target: Lakebase, embedder: CachedEmbedder, scopes: Iterable[Memories]) -> None:
@@ -81,7 +84,7 @@ def _our_row(turn: Turn, vector: Vectors, model: str, now: datetime) -> tuple[An
     return (
         f"user:{turn.scope}", turn.id, [], 1, now, turn.date, turn.thread, turn.position,
         Jsonb({"speaker": turn.speaker}), value, turn.text, hashlib.sha256(value.encode()).digest(), model,
-        HalfVector(vector),
+        HalfVector(vector), now - SINCE,
     )  # fmt: skip
 
 
