@@ -15,7 +15,6 @@ import os
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
@@ -26,6 +25,7 @@ from lakemem import Lakebase
 from lakemem.embedded import EmbeddedPostgres
 from lakemem.testing import DatabaseFactory
 from tests.support.databases import SpareDatabases
+from tests.support.folders import server_folder
 
 pytest_plugins = ["lakemem.testing.fixtures", "tests.support.told"]
 
@@ -60,9 +60,7 @@ def admin_dsn(request: pytest.FixtureRequest) -> Iterator[str]:
         with PostgresContainer("pgvector/pgvector:pg17", driver=None) as container:
             yield container.get_connection_url()
     else:
-        # Not below pytest's own folder: each start of pytest closes that to all but root, and a server started as
-        # root runs as somebody else.
-        with TemporaryDirectory(prefix=f"lakemem-pg{version}-", ignore_cleanup_errors=True) as folder:
+        with server_folder(f"pg{version}") as folder:
             yield from embedded_server(Path(folder), int(version))
 
 
@@ -74,6 +72,7 @@ def embedded_server(folder: Path, version: int) -> Iterator[str]:
         # Nothing here has to survive a power cut.
         connection.execute("ALTER SYSTEM SET fsync = off")
         connection.execute("ALTER SYSTEM SET full_page_writes = off")
+        connection.execute("ALTER SYSTEM SET max_wal_size = '128MB'")
         # Nor may it come between a test and its figures.
         connection.execute("ALTER SYSTEM SET autovacuum = off")
         connection.execute("SELECT pg_reload_conf()")

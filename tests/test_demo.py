@@ -8,10 +8,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.support.folders import server_folder
 from tests.support_http import JsonServer, Refusal
 from tests.support_http.models import chat_completions, responses
 
@@ -22,11 +22,8 @@ OF_A_MODEL = ("OPENAI_", "DATABRICKS_", "LAKE", "PG")
 
 @pytest.fixture(scope="module")
 def data() -> Iterator[Path]:
-    """One folder for the whole module, so that only the first demo has to make a server.
-
-    Not below pytest's own, which each start of pytest closes to the server's user.
-    """
-    with TemporaryDirectory(prefix="lakemem-demo-", ignore_cleanup_errors=True) as folder:
+    """One folder for the whole module, so that only the first demo has to make a server."""
+    with server_folder("demo") as folder:
         yield Path(folder)
 
 

@@ -18,12 +18,15 @@ import pytest
 
 from lakemem import ConfigurationError, Lakebase, Memory, MissingExtraError, StorageUnavailableError, embedded
 from lakemem.embedded import EmbeddedPostgres
+from tests.support.folders import server_folder
 
 pytestmark = pytest.mark.embedded
 
 USER = """
 import sys
+import tempfile
 from lakemem.embedded import EmbeddedPostgres
+from tests.support.folders import server_folder
 
 server = EmbeddedPostgres(sys.argv[1])
 server.start()
@@ -47,8 +50,7 @@ asyncio.run(main())
 
 @contextmanager
 def open_folder() -> Iterator[Path]:
-    """Not below pytest's own, which each start of pytest closes to the server's user."""
-    with tempfile.TemporaryDirectory(prefix="lakemem-embedded-", ignore_cleanup_errors=True) as name:
+    with server_folder("embedded") as name:
         yield Path(name).resolve()
 
 
@@ -77,7 +79,9 @@ class User:
 def servers(folder: Path) -> list[psutil.Process]:
     """The servers that run on the data of a folder."""
     data = str(folder.resolve() / "data")
-    return [process for process in psutil.process_iter(["cmdline"]) if data in (process.info["cmdline"] or [])]
+    found = [process for process in psutil.process_iter(["cmdline", "ppid"]) if data in (process.info["cmdline"] or [])]
+    # A process that one of them has just begun has its command line still.
+    return [process for process in found if process.info["ppid"] not in {other.pid for other in found}]
 
 
 def postmaster(folder: Path) -> int:

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import platformdirs
@@ -19,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from lakemem.embedded import DATABASE, ROLE
 from tests.conftest import embedded_server
+from tests.support.folders import server_folder
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
-    # Not below pytest's own folder, for the reason that conftest.py gives. An example runs pytest, too.
-    with TemporaryDirectory(prefix="lakemem-docs-", ignore_cleanup_errors=True) as folder:
+    # An example runs pytest, too.
+    with server_folder("docs") as folder:
         home, empty, temporary = (Path(folder, name) for name in ("home", "empty", "tmp"))
         for made in (home, empty, temporary):
             made.mkdir()
