@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from lakemem import AsyncMemory, AsyncScopedMemory, ConflictError, Imported, InvalidInputError, Lakebase
 from lakemem.operations import archive_lines as archive
 from lakemem.testing import DatabaseFactory
+from tests._async.examples import examples
 from tests.support.embedders import TopicEmbedder
-from tests.support.examples import examples
 from tests.support.rows import Rows
 
 

@@ -18,7 +18,7 @@ from lakemem.operations.checkpoints import Address, Blob, Composition
 from lakemem.testing import DatabaseFactory
 from lakemem.thread_types import TokenUsage
 from tests._async.belongings import fill
-from tests.support.examples import examples
+from tests._async.examples import examples
 from tests.support.rows import Rows
 
 

@@ -25,8 +25,8 @@ from lakemem import (
 )
 from lakemem.operations import consolidating
 from lakemem.testing.concurrency import agather
+from tests._async.examples import examples
 from tests.support.embedders import TopicEmbedder
-from tests.support.examples import examples
 from tests.support.rows import Rows
 
 DAY = 86400.0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lakemem import AsyncFileMemory, AsyncMemory, Lakebase
 from lakemem.testing import DatabaseFactory
-from tests.support.examples import examples
+from tests._async.examples import examples
 
 Step: TypeAlias = dict[str, Any]
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from lakemem import AsyncMemory, AsyncScopedMemory, Lakebase, MemoryNotFoundError, MemoryRecord
 from lakemem.testing import DatabaseFactory
+from tests._async.examples import examples
 from tests.support.rows import Rows
 
 Deed: TypeAlias = Literal["save", "subject", "late", "update", "revert", "delete", "forget", "erase"]
@@ -179,7 +180,7 @@ def seen(record: MemoryRecord) -> Version:
 
 
 @settings(
-    max_examples=60,
+    max_examples=examples(150),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -24,9 +24,9 @@ from lakemem import (
 )
 from lakemem.operations import remembering
 from lakemem.testing.concurrency import agather
+from tests._async.examples import examples
 from tests.faults import AsyncPoll, Proxy
 from tests.support.embedders import TopicEmbedder
-from tests.support.examples import examples
 from tests.support.extractors import SentenceExtractor
 from tests.support.rows import Rows
 

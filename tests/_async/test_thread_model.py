@@ -21,7 +21,7 @@ from lakemem import (
 )
 from lakemem.operations import threads
 from lakemem.testing import DatabaseFactory
-from tests.support.examples import examples
+from tests._async.examples import examples
 from tests.support.rows import Rows
 
 Change: TypeAlias = Literal["append", "pop", "rewind", "fork", "clear", "delete", "title", "expire", "sweep"]

@@ -25,7 +25,7 @@ from lakemem import (
 from lakemem.memory_types import Trust
 from lakemem.testing import DatabaseFactory
 from lakemem.trust import LEVELS
-from tests.support.examples import examples
+from tests._async.examples import examples
 from tests.support.extractors import SentenceExtractor
 
 LEVEL = st.sampled_from(LEVELS)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from lakemem import ConflictError, Imported, InvalidInputError, Lakebase, Memory, ScopedMemory
 from lakemem.operations import archive_lines as archive
 from lakemem.testing import DatabaseFactory
+from tests._sync.examples import examples
 from tests.support.embedders import TopicEmbedder
-from tests.support.examples import examples
 from tests.support.rows import Rows
 
 

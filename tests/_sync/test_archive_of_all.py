@@ -19,7 +19,7 @@ from lakemem.operations.checkpoints import Address, Blob, Composition
 from lakemem.testing import DatabaseFactory
 from lakemem.thread_types import TokenUsage
 from tests._sync.belongings import fill
-from tests.support.examples import examples
+from tests._sync.examples import examples
 from tests.support.rows import Rows
 
 

@@ -26,8 +26,8 @@ from lakemem import (
 )
 from lakemem.operations import consolidating
 from lakemem.testing.concurrency import gather
+from tests._sync.examples import examples
 from tests.support.embedders import TopicEmbedder
-from tests.support.examples import examples
 from tests.support.rows import Rows
 
 DAY = 86400.0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lakemem import FileMemory, Lakebase, Memory
 from lakemem.testing import DatabaseFactory
-from tests.support.examples import examples
+from tests._sync.examples import examples
 
 Step: TypeAlias = dict[str, Any]
 

@@ -27,8 +27,8 @@ from lakemem import (
 )
 from lakemem.consolidation import checked
 from lakemem.operations import consolidating
+from tests._sync.examples import examples
 from tests.support.embedders import TopicEmbedder
-from tests.support.examples import examples
 from tests.support.matchers import WordMatcher
 from tests.support.rows import Rows
 

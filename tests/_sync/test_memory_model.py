@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from lakemem import Lakebase, Memory, MemoryNotFoundError, MemoryRecord, ScopedMemory
 from lakemem.testing import DatabaseFactory
+from tests._sync.examples import examples
 from tests.support.rows import Rows
 
 Deed: TypeAlias = Literal["save", "subject", "late", "update", "revert", "delete", "forget", "erase"]
@@ -180,7 +181,7 @@ def seen(record: MemoryRecord) -> Version:
 
 
 @settings(
-    max_examples=60,
+    max_examples=examples(150),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -34,8 +34,8 @@ from lakemem.embedding import CheckedEmbedder
 from lakemem.operations import reembedding
 from lakemem.operations.reembedding import Filling, Place
 from lakemem.testing.concurrency import gather
+from tests._sync.examples import examples
 from tests.support.embedders import HashEmbedder, TopicEmbedder
-from tests.support.examples import examples
 from tests.support.rows import Rows
 
 OLD, NEW = HashEmbedder("old", 4), HashEmbedder("new", 8)

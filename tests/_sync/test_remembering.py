@@ -25,9 +25,9 @@ from lakemem import (
 )
 from lakemem.operations import remembering
 from lakemem.testing.concurrency import gather
+from tests._sync.examples import examples
 from tests.faults import Poll, Proxy
 from tests.support.embedders import TopicEmbedder
-from tests.support.examples import examples
 from tests.support.extractors import SentenceExtractor
 from tests.support.rows import Rows
 
