@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 PEERS := .venv-peers
 OLDEST := .venv-oldest
+# Compiled modules are kept also where the environment says otherwise: each worker and many a test begins a process.
+export PYTHONDONTWRITEBYTECODE :=
 OF_SQL := tests/_async tests/test_grants.py tests/test_statements.py tests/langgraph/test_against_in_memory.py \
 	tests/langgraph/test_conformance.py tests/langgraph/test_graphs.py tests/langgraph/test_history_model.py \
 	tests/langgraph/test_store_model.py tests/langgraph/test_pruning.py
