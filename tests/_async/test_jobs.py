@@ -498,7 +498,7 @@ with Memory(Lakebase.dsn(os.environ["DSN"])) as memory:
 """
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 async def test_workers_killed_at_any_moment_lose_no_turn_and_double_no_fact(
     memory: AsyncMemory, target: Lakebase, seed: int
 ) -> None:
