@@ -272,13 +272,16 @@ async def test_calls_on_one_saver_run_beside_each_other(target: Lakebase, saver:
     wait_in_postgres(target, f"pg_advisory_xact_lock_shared({GATE})")
     with connect(target) as keeper:
         keeper.execute(f"SELECT pg_advisory_lock({GATE})")
-        running = [asyncio.create_task(call()) for call in calls]
         waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        running: list[asyncio.Task[Any]] = []
 
         async def all_wait() -> bool:
-            return keeper.execute(waiting).fetchone() == (len(calls),)
+            return keeper.execute(waiting).fetchone() == (len(running),)
 
-        await AsyncPoll.until(all_wait)
+        # One after the other: those of one moment may go together.
+        for call in calls:
+            running.append(asyncio.create_task(call()))
+            await AsyncPoll.until(all_wait)
     await asyncio.gather(*running)
 
 

@@ -57,7 +57,6 @@ def save(
     lock = key_lock(owner, draft.namespace, draft.key)
     parameters = {
         "owner": owner,
-        "lock": lock,
         "namespace": draft.namespace,
         "key": draft.key,
         "value": draft.value,
@@ -105,7 +104,7 @@ def save(
 
 def save_all(saves: Sequence[Operation[MemoryRecord]]) -> Operation[list[MemoryRecord]]:
     """Saves of different memories, of any owners, as one statement. Each row is held to its own owner."""
-    given = [{**save.parameters, "place": place} for place, save in enumerate(saves)]
+    given = [{**save.parameters, "place": place, "lock": save.lock} for place, save in enumerate(saves)]
 
     def saved(rows: Rows) -> list[MemoryRecord]:
         by_place = {row[0]: _saved([row[1:]]) for row in rows}
