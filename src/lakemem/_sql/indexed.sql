@@ -63,7 +63,8 @@ CROSS JOIN LATERAL (
         SELECT
             {words_of_m} AS words,
             m.length, m.place, -({vector_of_m} OPERATOR({vector}.<#>) asked.dense) AS similarity,
-            m.position, m.thread_id, m.owner, m.place IN (SELECT place FROM unindexed) AS is_unindexed
+            m.position, m.thread_id, m.owner, m.occurred_at, m.valid_from, m.importance, m.labels,
+            m.place IN (SELECT place FROM unindexed) AS is_unindexed
         FROM places CROSS JOIN LATERAL (
             SELECT ctid AS place, * FROM {schema}.memories WHERE ctid = places.place LIMIT 1
         ) AS m CROSS JOIN first_terms

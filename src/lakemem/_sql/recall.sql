@@ -19,7 +19,7 @@ SELECT
 -- are named, for each one that is read of every row takes its time.
 SELECT
     m.ctid AS place, m.owner, m.thread_id, m.position, m.length, m.tsv, m.embedding_model, m.embedding,
-    m.next_embedding_model, m.next_embedding
+    m.next_embedding_model, m.next_embedding, m.occurred_at, m.valid_from, m.importance, m.labels
 FROM (
     SELECT {searched_columns} FROM {schema}.memories
     WHERE owner = %(owner)s AND valid_to IS NULL AND valid_from <= coalesce(%(as_of)s::timestamptz, 'infinity')
@@ -61,7 +61,8 @@ CROSS JOIN LATERAL (
         SELECT
             {words_of_m} AS words,
             m.length, m.place, -({vector_of_m} OPERATOR({vector}.<#>) asked.dense) AS similarity,
-            m.position, m.thread_id, m.owner
+            m.position, m.thread_id, m.owner, m.occurred_at, m.valid_from,
+            m.importance, m.labels
         FROM ({recall.rows}) AS m CROSS JOIN first_terms
     ), alike AS MATERIALIZED (
         SELECT

@@ -67,32 +67,32 @@ weights AS MATERIALIZED (
 ), threads AS MATERIALIZED (
     SELECT owner, thread_id, max(base) AS base FROM shortlist WHERE thread_id IS NOT NULL GROUP BY owner, thread_id
 ), pool AS MATERIALIZED (
-    SELECT row.*, threads.base AS of_thread
+    SELECT
+        row.*, threads.base AS of_thread,
+        -- Of all of them only where it is a condition; those that are found have theirs computed in the end.
+        CASE WHEN %(min_similarity)s::float8 IS NOT NULL THEN (
+            SELECT -({vector_of_m} OPERATOR({vector}.<#>) asked.whole)
+            FROM {schema}.memories AS m WHERE m.ctid = row.place LIMIT 1
+        ) END AS whole_similarity
     FROM (
         SELECT
             row.place, row.owner, row.thread_id, row.position, row.words, row.similarity, row.weight,
+            row.occurred_at, row.valid_from, row.importance, row.labels,
             row.dense_rank, row.lexical_rank, row.base, turns_beside.beside
         FROM shortlist AS row LEFT JOIN turns_beside USING (place)
         UNION ALL
         SELECT
             row.place, row.owner, row.thread_id, row.position, row.words, row.similarity, row.weight,
+            row.occurred_at, row.valid_from, row.importance, row.labels,
             NULL, NULL, CASE WHEN %(rrf)s::float8 IS NULL THEN {sum_of_shares} ELSE 0 END, row.beside
         FROM turns_beside AS row CROSS JOIN scales
         WHERE row.place NOT IN (SELECT place FROM shortlist)
             AND (row.similarity IS NOT NULL OR row.weight IS NOT NULL)
     ) AS row LEFT JOIN threads ON threads.owner = row.owner AND threads.thread_id = row.thread_id
-), looked_up AS MATERIALIZED (
-    SELECT
-        pool.*, m.occurred_at, m.valid_from, m.labels, m.importance,
-        -- Of all of them only where it is a condition; those that are found have theirs computed in the end.
-        CASE WHEN %(min_similarity)s::float8 IS NOT NULL
-            THEN -({vector_of_m} OPERATOR({vector}.<#>) asked.whole)
-        END AS whole_similarity
-    FROM pool CROSS JOIN LATERAL (SELECT * FROM {schema}.memories WHERE ctid = pool.place LIMIT 1) AS m
 ), named AS MATERIALIZED (
     -- A label tells memories apart only where the question names one of them alone.
     SELECT array_agg(DISTINCT label) AS labels
-    FROM looked_up CROSS JOIN unnest(labels) AS label
+    FROM pool CROSS JOIN unnest(labels) AS label
     WHERE label = ANY (asked.names)
 ), best AS MATERIALIZED (
     SELECT
@@ -106,7 +106,7 @@ weights AS MATERIALIZED (
         ) / %(whole)s::float8 AS score
     FROM (
         SELECT
-            looked_up.*, coalesce(cardinality(named.labels) = 1 AND looked_up.labels @> named.labels, false) AS labelled,
+            pool.*, coalesce(cardinality(named.labels) = 1 AND pool.labels @> named.labels, false) AS labelled,
             extract(epoch FROM now() - coalesce(occurred_at, valid_from))::float8 AS age,
             EXISTS (
                 SELECT
@@ -117,7 +117,7 @@ weights AS MATERIALIZED (
                     AND coalesce(extract(month FROM occurred_at AT TIME ZONE 'UTC') = period.month, true)
                     AND coalesce(extract(day FROM occurred_at AT TIME ZONE 'UTC') = period.day, true)
             ) AS in_period
-        FROM looked_up CROSS JOIN named
+        FROM pool CROSS JOIN named
     ) AS signs
     -- Where one side has no vector, nothing is known of the similarity: then the words alone decide.
     WHERE %(min_similarity)s::float8 IS NULL OR coalesce(whole_similarity >= %(min_similarity)s::float8, true)
